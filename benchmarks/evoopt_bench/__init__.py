@@ -1,0 +1,1 @@
+"""Benchmarks for evoopt: suites, targets, run-time distributions, and experiments on COCO."""

@@ -1,0 +1,273 @@
+"""`minimize`: from a function and a few words to a result; `solve`: the same for a Problem."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evoopt.bounds import check_bounds
+from evoopt.checks import check_start, refuse
+from evoopt.errors import Interrupted, ObjectiveError
+from evoopt.evaluators import Evaluator, make_evaluator
+from evoopt.journal import Journal
+from evoopt.objective import load_function
+from evoopt.observers.base import Observer
+from evoopt.plan import Plan, Settings, build, resolve
+from evoopt.problem import FunctionProblem, Problem
+from evoopt.result import Result, StopReason
+from evoopt.runner import Limits, Runner
+from evoopt.runs import finished, take_up
+from evoopt.search import Search
+from evoopt.signals import StopRequest
+
+Array = NDArray[np.float64]
+
+__all__ = ["Intermediate", "Settings", "minimize", "solve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intermediate:
+    """What a callback sees after each generation.
+
+    Attributes:
+        x: (dim,) best point so far, or None. f: its value, in the user's sign.
+        mean: (dim,), sigma: of the search distribution.
+        evaluations, generations: so far.
+    """
+
+    x: Array | None
+    f: float
+    mean: Array
+    sigma: float
+    evaluations: int
+    generations: int
+
+
+def minimize(
+    fun: Callable[..., Any] | str,
+    x0: ArrayLike | None = None,
+    *,
+    bounds: Any = None,
+    sigma0: float | Sequence[float] | None = None,
+    algorithm: str = "auto",
+    budget: int | str | None = None,
+    target: float | None = None,
+    seed: int | None = None,
+    popsize: int | None = None,
+    restarts: str | None = None,
+    workers: int = 1,
+    vectorized: bool = False,
+    maximize: bool = False,
+    time_limit: float | None = None,
+    eval_timeout: float | None = None,
+    max_failures: int | None = None,
+    isolate: bool | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    callback: Callable[[Intermediate], Any] | None = None,
+) -> Result:
+    """Search for the x with the smallest fun(x).
+
+    Args:
+        fun: takes x (dim,) and returns a real number; or "module:function", "file.py:function".
+            NaN, +inf, -inf, exceptions, time-outs and dead workers count as failed evaluations:
+            they rank last and are reported in `Result.failures`. If it has a parameter named
+            `seed` it gets one per evaluation.
+        x0: (dim,) where to start; default: the centre of the bounds.
+        bounds: (lower, upper), numbers or (dim,), or one such pair per variable; None, -inf and inf
+            for no bound. No point outside is ever evaluated.
+        sigma0: initial step size in the units of x, one number or one per variable; about a fifth
+            of the region of interest, and that of the bounds by default.
+        algorithm: "auto" (now: cma-es with BIPOP restarts), "cma-es", "ma-es", "random".
+        budget: evaluations of fun, never exceeded; text such as "1000*D" counts in dimensions.
+            Default: 10000 dim, or no limit if there is a time limit.
+        target: stop as soon as a value is at least this good.
+        seed: 0 to 2**64 - 1; default: drawn, and reported in the Result.
+        popsize: candidates per generation; default: 4 + floor(3 ln dim).
+        restarts: "none", "ipop" or "bipop"; default: "bipop" with "auto", else "none".
+        workers: processes that evaluate at the same time. The result does not depend on it.
+        vectorized: fun takes X (k, dim) and returns k values.
+        maximize: search for the largest value instead; all values keep the sign of fun.
+        time_limit: seconds.
+        eval_timeout: seconds for one evaluation (needs isolate).
+        max_failures: failed evaluations that are tolerated; default: any number, but no more than
+            5 generations in a row in which all fail (20 once one evaluation has succeeded).
+        isolate: evaluate in worker processes, so that a crash, a hang or an exit of fun costs one
+            evaluation and not the search; default: if workers > 1 or eval_timeout is given.
+        run_dir: keep a log there. If the folder holds a run of the same call, it is continued.
+        callback: called after each generation with an `Intermediate`; may raise StopIteration, or
+            return True, to stop.
+
+    Returns:
+        The result; see `Result`.
+
+    Raises:
+        ConfigurationError: an argument cannot be used.
+        ObjectiveError: fun returned something that is no real number. Its `result` has what was
+            found by then.
+        Interrupted: Ctrl-C (a KeyboardInterrupt). Its `result` has what was found by then.
+        StateError: run_dir holds another run, or is damaged.
+
+    Example:
+        >>> import evoopt
+        >>> r = evoopt.minimize(lambda x: sum(x**2), [3.0, 3.0], sigma0=1.0, seed=1, target=1e-9)
+        >>> r.f <= 1e-9, r.reason.criterion
+        (True, 'ftarget')
+    """
+    start = None if x0 is None else check_start(x0, "minimize")
+    lower, upper = check_bounds(bounds, None if start is None else len(start))
+    if isinstance(fun, str):
+        fun = load_function(fun)
+    if not callable(fun):
+        raise refuse("minimize", "fun", "callable, or text like 'module:function'", fun)
+    dim = len(lower)
+    if dim == 0:
+        raise refuse("minimize", "bounds", "of at least one variable", bounds)
+    name = getattr(fun, "__name__", type(fun).__name__)
+    problem = FunctionProblem(
+        fun, dim, lower, upper, name=name, vectorized=bool(vectorized), maximize=bool(maximize)
+    )
+    settings = Settings(
+        algorithm=algorithm,
+        x0=None if start is None else start.tolist(),
+        sigma0=sigma0,
+        budget=budget,
+        target=target,
+        seed=seed,
+        popsize=popsize,
+        restarts=restarts,
+        workers=workers,
+        time_limit=time_limit,
+        eval_timeout=eval_timeout,
+        max_failures=max_failures,
+        isolate=isolate,
+        vectorized=bool(vectorized),
+        maximize=bool(maximize),
+    )
+    return solve(problem, settings, run_dir=run_dir, callback=callback)
+
+
+def solve(
+    problem: Problem,
+    settings: Settings,
+    *,
+    run_dir: str | os.PathLike[str] | None = None,
+    observers: tuple[Observer, ...] = (),
+    evaluator: Evaluator | None = None,
+    callback: Callable[[Intermediate], Any] | None = None,
+    request: StopRequest | None = None,
+) -> Result:
+    """`minimize` for a Problem and Settings.
+
+    Args:
+        problem: values as minimised; where settings.maximize, they are negated in the result.
+        settings: see `Settings`; the words of `minimize`.
+        run_dir: as in `minimize`.
+        observers: see `evoopt.observers.base`.
+        evaluator: used instead of the one that the settings name; closed at the end.
+        callback: as in `minimize`.
+        request: the stop request to obey; default: one that catches SIGINT, and SIGTERM where
+            there is a run_dir.
+
+    Raises: as `minimize`.
+    """
+    plan = resolve(problem, settings)
+    if run_dir is None:
+        return _run(problem, plan, None, observers, evaluator, callback, request)
+    with take_up(run_dir, problem, plan) as run:
+        stored = run.result()
+        if stored is not None:
+            return stored
+        return _run(problem, run.plan, run, observers, evaluator, callback, request)
+
+
+def _run(
+    problem: Problem,
+    plan: Plan,
+    run: Any,
+    observers: tuple[Observer, ...],
+    evaluator: Evaluator | None,
+    callback: Callable[[Intermediate], Any] | None,
+    request: StopRequest | None,
+) -> Result:
+    """From the plan to the result; the log is kept where there is a `run`."""
+    search = Search(build(plan), plan.x0, plan.sigma0, plan.seed)
+    pending = {} if run is None else run.replay(search, observers)
+    journal = None if run is None else Journal(run.directory, search)
+    if request is None:
+        request = StopRequest() if run is not None else StopRequest.keyboard()
+    evaluator = evaluator or make_evaluator(plan.evaluator, problem, plan.workers)
+    where = None if run is None else str(run.directory.path)
+    try:
+        with request, _one_blas_thread():
+            runner = Runner(
+                search,
+                evaluator,
+                Limits(
+                    budget=plan.budget,
+                    target=plan.target,
+                    seconds=plan.time_limit,
+                    eval_timeout=plan.eval_timeout,
+                    max_failures=plan.max_failures,
+                ),
+                journal=journal,
+                pending=pending,
+                observers=observers,
+                callback=_adapted(callback, plan),
+                request=request,
+                takes_seed=bool(getattr(problem, "takes_seed", False)),
+                asynchronous=plan.asynchronous,
+            )
+            reason = runner.run()
+    except (Interrupted, ObjectiveError) as error:
+        criterion = "interrupted" if isinstance(error, Interrupted) else "invalid"
+        error.result = finished(search, plan, StopReason(criterion, 1, 1, str(error)), where)
+        raise
+    finally:
+        evaluator.close()
+    result = finished(search, plan, reason, where)
+    if run is not None:
+        run.store(result)
+    for observer in observers:
+        observer.finished(result)
+    return result
+
+
+def _adapted(
+    callback: Callable[[Intermediate], Any] | None, plan: Plan
+) -> Callable[[Search], object] | None:
+    """The user's callback as the runner calls it."""
+    if callback is None:
+        return None
+    sign = -1.0 if plan.maximize else 1.0
+
+    def call(search: Search) -> object:
+        portrait = search.strategy.portrait(search.state)
+        f = sign * search.best_f if search.best_x is not None else math.nan
+        x = None if search.best_x is None else search.best_x.copy()
+        seen = Intermediate(
+            x, f, portrait.mean.copy(), portrait.sigma, search.evaluations, portrait.generation
+        )
+        try:
+            return callback(seen) is True
+        except StopIteration:
+            return True
+
+    return call
+
+
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """One thread for the algebra of the search: its matrices are small, and bits may depend on the
+    number of threads."""
+    if os.environ.get("OPENBLAS_NUM_THREADS") == os.environ.get("OMP_NUM_THREADS") == "1":
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits

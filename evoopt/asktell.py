@@ -1,0 +1,330 @@
+"""`AskTell`: a search driven by hand, for objectives that no function can wrap."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evoopt.bounds import check_bounds
+from evoopt.checks import check_count, check_start, is_whole
+from evoopt.errors import ConfigurationError, ObjectiveError, StateError
+from evoopt.journal import Pending, take
+from evoopt.objective import call_at_once
+from evoopt.plan import Settings, build, resolve
+from evoopt.problem import FunctionProblem, classified
+from evoopt.result import INVALID, Failure, Result, StopReason, Values
+from evoopt.rundir import encode_values, pack, unpack
+from evoopt.runs import finished
+from evoopt.search import Search
+from evoopt.strategies.states import state_classes
+
+Array = NDArray[np.float64]
+
+STATE_FORMAT = 1
+_REMEMBERED = 16  # the tells of asked points that a point told once more is looked up in
+_RUNNING = StopReason("running", 0, 0, "the search goes on")
+
+
+class AskTell:
+    """Ask for points, evaluate them anywhere, tell their values; always minimises.
+
+    Every call either succeeds or raises and leaves the search as it was, bit for bit.
+
+    Args:
+        algorithm: as in `minimize`: "auto", "cma-es", "ma-es", "random".
+        x0: (dim,) where to start; default: the centre of the bounds.
+        sigma0: initial step size, one number or one per variable.
+        seed: 0 to 2**64 - 1; default: drawn; see `result.seed`.
+        bounds, popsize, restarts: as in `minimize`.
+        target: `stop` reports it when a value is at least this good.
+
+    Raises:
+        ConfigurationError: an argument cannot be used.
+
+    Example:
+        >>> import evoopt
+        >>> es = evoopt.AskTell("cma-es", [3.0, 3.0], 1.0, seed=1)
+        >>> while es.stop is None and es.evaluations < 2000:
+        ...     X = es.ask()
+        ...     es.tell(X, (X**2).sum(axis=1))
+        >>> es.result.f < 1e-9
+        True
+    """
+
+    def __init__(
+        self,
+        algorithm: str = "auto",
+        x0: ArrayLike | None = None,
+        sigma0: float | Sequence[float] | None = None,
+        *,
+        seed: int | None = None,
+        bounds: Any = None,
+        popsize: int | None = None,
+        restarts: str | None = None,
+        target: float | None = None,
+    ) -> None:
+        start = None if x0 is None else check_start(x0, "AskTell")
+        lower, upper = check_bounds(bounds, None if start is None else len(start), "AskTell")
+        self._problem = FunctionProblem(_never, len(lower), lower, upper, name="AskTell")
+        settings = Settings(
+            algorithm=algorithm,
+            x0=None if start is None else start.tolist(),
+            sigma0=sigma0,
+            seed=seed,
+            popsize=popsize,
+            restarts=restarts,
+            target=target,
+            owner="AskTell",
+        )
+        self._plan = resolve(self._problem, settings)
+        self._search = self._fresh()
+        self._waiting: Pending = {}  # told by id, not in the search yet
+        self._told: deque[list[int]] = deque(maxlen=_REMEMBERED)  # digests of points told
+
+    def _fresh(self) -> Search:
+        return Search(build(self._plan), self._plan.x0, self._plan.sigma0, self._plan.seed)
+
+    @property
+    def evaluations(self) -> int:
+        """Values told, failures included."""
+        return self._search.evaluations + len(self._waiting)
+
+    @property
+    def popsize(self) -> int:
+        """How many points `ask()` gives now."""
+        return self._search.strategy.batch(self._search.state)
+
+    def ask(self, k: int | None = None) -> Array:
+        """k points to evaluate (default: as many as make one update). Returns: (k, dim), a copy."""
+        wanted = None if k is None else check_count(k, "ask", "k")
+        return self._search.ask(wanted).X.copy()
+
+    def ask_ids(self, k: int | None = None) -> list[tuple[int, Array]]:
+        """As `ask`, each point with its id, for telling values one by one in any order."""
+        wanted = None if k is None else check_count(k, "ask_ids", "k")
+        rows = self._search.ask(wanted)
+        return list(zip(rows.id.tolist(), rows.X.copy(), strict=True))
+
+    def tell(self, points: ArrayLike | int, values: Any) -> None:
+        """Tell values.
+
+        Args:
+            points: (k, dim) points, or the id of one point. Points of `ask` are recognised by
+                their coordinates, in any order; others are taken as found elsewhere, and the
+                search learns from them, too.
+            values: (k,) values, or one. NaN, +inf and -inf rank last; what is no real number is
+                refused.
+
+        Raises:
+            ConfigurationError: shapes, coordinates or an id that cannot be used, or points told
+                twice.
+            ObjectiveError: a value is no real number.
+        """
+        if is_whole(points):
+            self._tell_id(int(points), values)  # type: ignore[arg-type]  # is whole
+            return
+        X = self._points(points)
+        told = self._values(values, X)
+        ids = self._recognised(X)
+        foreign = np.flatnonzero(ids < 0)
+        known = np.flatnonzero(ids >= 0)
+        if len(foreign):
+            self._refuse_twice(X, known, foreign)
+        if len(known):
+            known = known[np.argsort(ids[known], kind="stable")]
+            self._enter(ids[known], _rows(told, known))
+            self._flush()
+        if len(foreign):
+            self._search.inject(X[foreign], _rows(told, foreign))
+
+    def _tell_id(self, i: int, value: Any) -> None:
+        """One value; it enters the search when all that is open has been told."""
+        rows = self._search.open_rows
+        if rows is None or i not in rows.id.tolist() or i in self._waiting:
+            raise ConfigurationError(f"tell(id=...) must be the id of an open point; got {i}")
+        told = self._values(value, rows.X[rows.id == i])
+        self._waiting[i] = (float(told.F[0]), told.failures.get(0))
+        self._flush()
+
+    def _enter(self, ids: NDArray[np.int64], values: Values) -> None:
+        self._told.append(_digests(self._search.tell(ids, values).X))
+
+    def _flush(self) -> None:
+        """Rows told by id enter the search together once nothing else is open."""
+        rows = self._search.open_rows
+        if self._waiting and rows is not None and len(self._waiting) == len(rows):
+            ids = np.array(sorted(self._waiting), dtype=np.int64)
+            self._enter(ids, take(self._waiting, ids))
+
+    def _refuse_twice(self, X: Array, known: NDArray[np.intp], foreign: NDArray[np.intp]) -> None:
+        """An asked point that is told once more is a slip in the caller's loop, no new point."""
+        told, rows = [*self._told, _digests(X[known])], self._search.open_rows
+        if self._waiting and rows is not None:
+            told.append(_digests(rows.X[np.isin(rows.id, list(self._waiting))]))
+        seen = {digest for block in told for digest in block}
+        for row, digest in zip(foreign.tolist(), _digests(X[foreign]), strict=True):
+            if digest in seen:
+                raise ConfigurationError(
+                    f"tell(X=...) must hold each asked point once; got row {row}, told before"
+                )
+
+    def _points(self, points: ArrayLike) -> Array:
+        try:
+            X = np.array(points, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"tell(X=...) must hold numbers; got {type(points).__name__}"
+            ) from None
+        dim = self._problem.dim
+        X = X[None] if X.ndim == 1 and len(X) == dim else X
+        if X.ndim != 2 or X.shape[1] != dim or len(X) == 0:
+            raise ConfigurationError(f"tell(X=...) must have shape (k, {dim}); got {X.shape}")
+        if not np.isfinite(X).all():
+            raise ConfigurationError("tell(X=...) must be finite; got NaN or inf")
+        lower, upper = self._plan.lower, self._plan.upper
+        if ((lower > X) | (upper < X)).any():
+            raise ConfigurationError("tell(X=...) must lie within the bounds; got a point outside")
+        return X
+
+    @staticmethod
+    def _values(values: Any, X: Array) -> Values:
+        """Values of the rows of X, read as if an objective had returned them."""
+        if np.ndim(values) == 0 and len(X) == 1:
+            values = [values]
+        F, failures = call_at_once(lambda _: values, X, None)
+        for failure in failures.values():
+            if failure.kind == INVALID:
+                raise ObjectiveError(f"tell(F=...): {failure.message}")
+        return classified(F, None, failures)
+
+    def _recognised(self, X: Array) -> NDArray[np.int64]:
+        """Ids of the open rows with these coordinates, -1 where there is none."""
+        rows = self._search.open_rows
+        if rows is not None and not self._waiting and np.array_equal(rows.X, X):
+            return rows.id
+        place: dict[bytes, list[int]] = {}
+        if rows is not None:
+            for i, x in zip(rows.id.tolist(), rows.X, strict=True):
+                if i not in self._waiting:
+                    place.setdefault(x.tobytes(), []).append(i)
+        ids = []
+        for x in X:
+            same = place.get(x.tobytes())
+            ids.append(same.pop(0) if same else -1)
+        return np.array(ids, dtype=np.int64)
+
+    @property
+    def stop(self) -> StopReason | None:
+        """Why the search should end, or None. Asking on is allowed."""
+        best_f = self._seen().best_f
+        if best_f <= self._plan.target:
+            return StopReason(
+                "ftarget",
+                best_f,
+                self._plan.target,
+                "the target was reached",
+                converged=True,
+            )
+        return self._search.strategy.stop(self._search.state)
+
+    @property
+    def result(self) -> Result:
+        """What was found so far."""
+        return finished(self._seen(), self._plan, self.stop or _RUNNING, None)
+
+    def _seen(self) -> Search:
+        """The search as if all that was told by id had entered it."""
+        if not self._waiting:
+            return self._search
+        search, ids = self._search.copy(), np.array(sorted(self._waiting), dtype=np.int64)
+        search.tell(ids, take(dict(self._waiting), ids))
+        return search
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the search knows, as arrays and JSON values, to be stored in any way."""
+        arrays, content = pack(
+            {
+                "search": self._search.pack(),
+                "told": list(self._told),
+                "waiting": {
+                    str(i): (f, None if x is None else (x.kind, x.message))
+                    for i, (f, x) in self._waiting.items()
+                },
+            }
+        )
+        return {
+            "format": STATE_FORMAT,
+            "plan": self._identity(),
+            "checksum": _checksum(content, arrays),
+            "content": content,
+            "arrays": {name: array.copy() for name, array in arrays.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was called, in an AskTell made by the same arguments.
+
+        Raises:
+            StateError: the state is of another format or search, or damaged.
+        """
+        try:
+            version, plan = state["format"], state["plan"]
+            content, arrays, checksum = state["content"], state["arrays"], state["checksum"]
+        except (KeyError, TypeError):
+            raise StateError("load_state_dict(...) needs what state_dict() returned") from None
+        if version != STATE_FORMAT:
+            raise StateError(f"load_state_dict(...) reads format {STATE_FORMAT}; got {version!r}")
+        if plan != self._identity():
+            raise StateError(
+                "load_state_dict(...) needs an AskTell made by the same arguments and seed"
+            )
+        copies = {name: np.array(array, order="K") for name, array in arrays.items()}
+        if checksum != _checksum(content, copies):
+            raise StateError("load_state_dict(...) needs a state as it was saved; it is damaged")
+        content = unpack(copies, content, state_classes())
+        search = self._fresh()
+        search.restore(content["search"])
+        self._search = search
+        self._told = deque(content["told"], maxlen=_REMEMBERED)
+        self._waiting = {
+            int(i): (f, None if x is None else Failure(*x))
+            for i, (f, x) in content["waiting"].items()
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        """What has to agree between the search that is saved and the one that takes over."""
+        settings = self._plan.settings.plain()
+        box = [encode_values(self._plan.lower), encode_values(self._plan.upper)]
+        return {**settings, "seed": self._plan.seed, "label": self._plan.label, "box": box}
+
+
+def _rows(values: Values, rows: NDArray[np.intp]) -> Values:
+    """The given rows of values."""
+    place = {int(r): new for new, r in enumerate(rows)}
+    failures = {place[r]: f for r, f in values.failures.items() if r in place}
+    return Values(values.F[rows], failures=failures)
+
+
+def _digests(X: Array) -> list[int]:
+    """One number per row, equal for equal rows and no others. X: (k, dim)."""
+    hashes = (hashlib.blake2b(x.tobytes(), digest_size=8).digest() for x in X)
+    return [int.from_bytes(h, "little") >> 1 for h in hashes]
+
+
+def _checksum(content: Any, arrays: dict[str, Array]) -> int:
+    """Of all that a saved state holds."""
+    crc = zlib.crc32(json.dumps(content, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.tobytes(), crc)
+    return crc
+
+
+def _never(x: Array) -> float:
+    raise AssertionError("an AskTell has no objective of its own")

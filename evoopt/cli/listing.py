@@ -1,0 +1,126 @@
+"""`evoopt list`: what there is to choose from, and which runs there are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from evoopt.cli import console
+from evoopt.cli.options import as_json
+from evoopt.cli.words import RUNS, choose, suites
+from evoopt.errors import StateError
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+@click.command("list", epilog="Example:  evoopt list algorithms")
+@click.argument("what", metavar="algorithms|suites|engines|runs")
+@click.option(
+    "--in",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=RUNS,
+    show_default=True,
+    metavar="DIR",
+    help="Where to look for runs.",
+)
+@as_json
+def listing(what: str, folder: Path, json: bool) -> None:
+    """Algorithms, suites, engines (ways to evaluate), or runs."""
+    tables: dict[str, Callable[[], Table]] = {
+        "algorithms": _algorithms,
+        "suites": _suites,
+        "engines": _engines,
+        "runs": lambda: _runs(folder),
+    }
+    headings, rows = tables[choose(what, tables, "list")]()
+    if json:
+        console.document({what: [dict(zip(headings, row, strict=True)) for row in rows]})
+    elif rows:
+        console.table(headings, rows, left=len(headings))
+    else:
+        console.note(f"there are no {what} in {folder}")
+
+
+def _algorithms() -> Table:
+    from evoopt.plan import AUTO, AUTO_ALGORITHM, AUTO_RESTARTS
+    from evoopt.strategies import STRATEGIES
+
+    auto = f"now {AUTO_ALGORITHM} with {AUTO_RESTARTS.upper()} restarts: start here"
+    rows = [(AUTO, auto, "evoopt.plan")]
+    for name, place in STRATEGIES.items():
+        module = place.partition(":")[0]
+        rows.append((name, _sentence(importlib.import_module(module).__doc__), module))
+    return ("algorithm", "what it is", "module"), rows
+
+
+def _suites() -> Table:
+    number_list = suites().number_list
+    rows = [
+        (
+            suite.name,
+            number_list(suite.functions),
+            number_list(suite.dimensions),
+            f"--dim {number_list(suite.default_dimensions)} "
+            f"--instance {number_list(suite.default_instances)}",
+        )
+        for suite in suites().SUITES.values()
+    ]
+    return ("suite", "functions", "dimensions", "chosen if you do not"), rows
+
+
+def _engines() -> Table:
+    from evoopt.evaluators import EVALUATORS
+
+    chosen = {
+        "serial": "--no-isolate",
+        "vectorized": "--vectorized --no-isolate",
+        "pool": "--isolate (the default for functions), --workers N",
+    }
+    rows = []
+    for name, place in EVALUATORS.items():
+        module, _, attribute = place.partition(":")
+        words = _sentence(getattr(importlib.import_module(module), attribute).__doc__)
+        rows.append((name, words, chosen.get(name, "")))
+    return ("engine", "what it does", "how it is chosen"), rows
+
+
+def _runs(folder: Path) -> Table:
+    rows = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (path / "manifest.json").exists():
+            rows.append((str(path), *_about(path)))
+    return ("run", "problem", "algorithm", "state", "evaluations", "f"), rows
+
+
+def _about(path: Path) -> tuple[str, str, str, str, str]:
+    """Problem, algorithm, state, evaluations, best f of a run."""
+    from evoopt.cli.stored import read
+    from evoopt.cli.suite import is_suite_run, suite_facts
+
+    try:
+        if is_suite_run(path):
+            facts = suite_facts(path)
+            problems = f"{facts['done']} of {facts['problems']} problems"
+            solved = f"{facts['solved']} solved"
+            return problems, facts["algorithm"], facts["state"], str(facts["evaluations"]), solved
+        stored = read(path)
+    except StateError as error:
+        return "?", "?", f"damaged: {error}", "?", "?"
+    problem = stored.manifest.get("problem", {})
+    return (
+        f"{problem.get('name')}, {problem.get('dim')}-D",
+        str(stored.manifest.get("label")),
+        stored.state,
+        str(stored.evaluations),
+        console.number(stored.f),
+    )
+
+
+def _sentence(docstring: str | None) -> str:
+    """The first sentence."""
+    text = " ".join((docstring or "").split("\n\n")[0].split())
+    return text.split(". ")[0].rstrip(".")

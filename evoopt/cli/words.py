@@ -1,0 +1,186 @@
+"""The words of a command line as values: targets, lists of numbers, durations, names of runs.
+
+Whether a value makes sense is decided where the Python interface decides it; here it is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evoopt.errors import ConfigurationError
+
+RUNS = "runs"  # where runs are kept that were given no name
+SUITES_MODULE = "evoopt_bench.suites"
+
+_UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to minimize.
+
+    Attributes:
+        text: as the user wrote it.
+        kind: "function", "suite", or "problem" (one of a suite).
+        name: of the function; the text for the others.
+    """
+
+    text: str
+    kind: str
+    name: str
+
+
+def suites() -> Any:
+    """The module of the benchmark suites, which stands above this package."""
+    return importlib.import_module(SUITES_MODULE)
+
+
+def read_target(text: str) -> Target:
+    """A suite, one problem of a suite, or a function.
+
+    Raises:
+        ConfigurationError: it is none of these; with a suggestion.
+    """
+    head, _, rest = text.partition(":")
+    known = suites().SUITES
+    if head in known:
+        one = {part[:1] for part in rest.split(":")} == {"f", "d", "i"}
+        single = one and len(suites().select(text)) == 1
+        return Target(text, "problem" if single else "suite", text)
+    place, _, name = text.rpartition(":")
+    if place and name and not re.match(r"[fdi]\d", name):
+        return Target(text, "function", name)
+    if text.endswith(".py"):
+        raise _no_target(text, f"the name of a function is missing, as in {text}:NAME")
+    close = difflib.get_close_matches(head, known, n=1, cutoff=0.5)
+    raise _no_target(text, f"did you mean '{close[0]}'?" if close else "see evoopt list suites")
+
+
+def _no_target(text: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"TARGET must be module:function, file.py:function, a suite ({', '.join(suites().SUITES)}) "
+        f"or a problem of one (bbob:f8:d10:i1); got '{text}'; {hint}"
+    )
+
+
+def choose(word: str, words: Iterable[str], name: str) -> str:
+    """The word, if it is one of the words.
+
+    Raises:
+        ConfigurationError: it is none of them; with a suggestion. name: what it was given as.
+    """
+    known = list(words)
+    if word in known:
+        return word
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise ConfigurationError(f"{name} must be one of {', '.join(known)}; got '{word}'{hint}")
+
+
+def number(text: str | None, option: str) -> float | None:
+    """One number."""
+    values = numbers(text, option)
+    if values is not None and len(values) != 1:
+        raise ConfigurationError(f"{option} must be one number; got '{text}'")
+    return None if values is None else values[0]
+
+
+def numbers(text: str | None, option: str) -> list[float] | None:
+    """Numbers between commas or blanks."""
+    if text is None:
+        return None
+    parts = text.replace(",", " ").split()
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if not values:
+        raise ConfigurationError(
+            f"{option} must be a number, or numbers like 1,2.5,-3; got '{text}'"
+        )
+    return values
+
+
+def bounds(pairs: tuple[tuple[str, str], ...], dim: int | None) -> tuple[Any, Any] | None:
+    """Lower and upper bounds as arrays, each of one number or of one per variable.
+
+    Args:
+        pairs: as given; one pair stands for all variables.
+        dim: number of variables, if it was given.
+    """
+    if not pairs:
+        return None
+    lower = [_bound(low, -1) for low, _ in pairs]
+    upper = [_bound(high, 1) for _, high in pairs]
+    if dim is not None and len(pairs) not in (1, dim):
+        raise ConfigurationError(
+            f"--bounds must be given once, or once per variable ({dim}); got {len(pairs)} of them"
+        )
+    if len(pairs) == 1 and dim is not None:
+        lower, upper = lower * dim, upper * dim
+    import numpy as np
+
+    return np.array(lower), np.array(upper)  # arrays: lists of two pairs could be read in two ways
+
+
+def _bound(text: str, side: int) -> float:
+    if text.lower() == "none":
+        return side * float("inf")
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"--bounds must be two numbers like -5 5 (inf, -inf or none for no bound); got '{text}'"
+        ) from None
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """A duration: seconds, or a number with a unit, such as 90, 500ms, 10m, 2h."""
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or match[2] not in _UNITS or float(match[1]) == 0:
+        raise ConfigurationError(
+            f"{option} must be a positive number of seconds, or one with a unit like 500ms, 10m, "
+            f"2h; got '{text}'"
+        )
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def workers(text: str | None) -> int:
+    """A number of processes; "auto" for as many as there are cores for this process."""
+    if text is None:
+        return 1
+    if text == "auto":
+        return cores()
+    if not re.fullmatch(r"\d{1,6}", text) or int(text) < 1:
+        raise ConfigurationError(f"--workers must be a whole number >= 1, or auto; got '{text}'")
+    return int(text)
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def fresh_run(target: Target) -> Path:
+    """The folder of a run that was given no name: runs/<date>-<time>-<target>, not there yet."""
+    name = target.text if target.kind != "function" else target.name
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{word}"
+    path, more = Path(RUNS) / stem, 1
+    while path.exists():
+        more += 1
+        path = Path(RUNS) / f"{stem}-{more}"
+    return path

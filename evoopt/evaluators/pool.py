@@ -1,0 +1,273 @@
+"""Evaluation in worker processes: an objective can hang, crash or eat the memory, and not harm.
+
+The problem travels once per worker by cloudpickle, so lambdas, closures and functions of a notebook
+can be evaluated. Each worker has a socket of its own: one that dies, at whatever moment, can
+neither hold a lock nor garble a message that another one needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoopt.errors import ConfigurationError, EvooptError
+from evoopt.evaluators.base import Batch, Ids, Pace, failed, merged
+from evoopt.evaluators.process import ending, killed, launched
+from evoopt.objective import one_line
+from evoopt.problem import Problem
+from evoopt.result import KILLED, TIMEOUT, Failure
+
+Array = NDArray[np.float64]
+
+RETRIES = 3  # a row whose worker died is evaluated again so many times, x and seed the same
+CHEAP_SECONDS = 1e-3  # below this, messages cost more than uneven work: rows travel together
+_STARTS = 10  # so many workers in a row that die before they are ready, and the pool gives up
+_TICK_SECONDS = 0.2  # a worker's death shows as the end of its socket, unless a child keeps that
+_FAREWELL_SECONDS = 1.0  # what an idle worker has to end on its own
+
+
+@dataclass(slots=True)
+class _Row:
+    """One evaluation on its way."""
+
+    id: int
+    x: Array  # (dim,)
+    seed: int | None
+    deadline: float | None  # seconds
+    deaths: int = 0  # workers that died with this row alone
+    suspect: bool = False  # one died with this row among others: it travels alone
+    seconds: float = 0.0  # spent on workers that died
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker process, seen from the parent."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    ready: bool = False
+    rows: list[_Row] = field(default_factory=list)  # what it is evaluating
+    since: float = 0.0  # when it got them, on the monotonic clock
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.rows
+
+    @property
+    def due(self) -> float:
+        """When its row has to be done; a deadline is kept by single rows only."""
+        deadline = self.rows[0].deadline if self.rows else None
+        return np.inf if deadline is None else self.since + deadline
+
+
+class PoolEvaluator:
+    """Keeps up to `workers` processes busy; they are started when there is work for them.
+
+    A row that does not end within its deadline, counted from the moment a worker gets it, has
+    failed as TIMEOUT and its worker is killed. A row whose worker dies is evaluated again, three
+    times at most, before it has failed as KILLED; the rows of other workers do not notice.
+    """
+
+    def __init__(self, problem: Problem, workers: int = 1) -> None:
+        """Pickle the problem; no process is started yet.
+
+        Raises:
+            ConfigurationError: the problem cannot be pickled, or there are no workers.
+        """
+        if workers < 1:
+            raise ConfigurationError(f"PoolEvaluator(workers=...) must be >= 1; got {workers}")
+        self.capacity = workers
+        self._problem = problem
+        self._pickled = _pickled(problem)
+        self._pace = Pace()
+        self._workers: list[_Worker] = []
+        self._failed_starts = 0
+        self._queue: deque[_Row] = deque()
+        self._done: list[Batch] = []
+
+    def submit(
+        self, ids: Ids, X: Array, seeds: Sequence[int] | None, deadline: float | None
+    ) -> None:
+        """Queue rows, as `Evaluator.submit`, and hand them to idle workers."""
+        for row, (id_, x) in enumerate(zip(ids.tolist(), X, strict=True)):
+            self._queue.append(_Row(id_, x, None if seeds is None else seeds[row], deadline))
+        self._dispatch()
+
+    def poll(self, timeout: float) -> Batch | None:
+        """Whatever is ready, as `Evaluator.poll`.
+
+        Raises:
+            ConfigurationError: the workers cannot load the problem.
+            EvooptError: the workers die before they could evaluate anything.
+        """
+        end = monotonic() + timeout
+        self._collect(0.0)
+        while not self._done and (self._queue or self._busy()):
+            self._dispatch()
+            left = end - monotonic()
+            if left <= 0:
+                return None
+            self._collect(left)
+        self._dispatch()
+        done, self._done = self._done, []
+        return merged(done) if done else None
+
+    def cancel(self) -> None:
+        """Drop what was not handed over; workers in the middle of a row are killed."""
+        self._queue.clear()
+        self._done.clear()
+        for worker in self._busy():
+            self._discard(worker)
+
+    def close(self) -> None:
+        """End all workers; idle ones may say goodbye (flush, atexit), busy ones are killed."""
+        self.cancel()
+        idle, self._workers = self._workers, []
+        for worker in idle:
+            worker.connection.close()
+        end = monotonic() + _FAREWELL_SECONDS
+        for worker in idle:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, end - monotonic()))
+            killed(worker.process)
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.rows]
+
+    # sending
+
+    def _dispatch(self) -> None:
+        """Give rows to idle workers, and start workers while there are more rows than those."""
+        idle = [worker for worker in self._workers if worker.idle]
+        while idle and self._queue:
+            rows = self._next_rows(len(idle))
+            self._send(idle.pop(), rows)
+        coming = sum(not worker.ready for worker in self._workers)
+        wanted = min(len(self._queue) - coming, self.capacity - len(self._workers))
+        for _ in range(wanted):
+            self._workers.append(_Worker(*launched(self._pickled)))
+
+    def _next_rows(self, idle: int) -> list[_Row]:
+        """One row, or where rows are cheap, an equal share of all: one message for each worker."""
+        size = 1
+        if self._pace.seconds is not None and self._pace.seconds < CHEAP_SECONDS:
+            size = min(-(-len(self._queue) // idle), self._pace.rows())
+        rows = [self._queue.popleft()]
+        while len(rows) < size and _sociable(rows[0]) and _sociable(self._queue[0]):
+            rows.append(self._queue.popleft())
+        return rows
+
+    def _send(self, worker: _Worker, rows: list[_Row]) -> None:
+        worker.rows, worker.since = rows, monotonic()
+        X = np.array([row.x for row in rows])
+        seeds = None if rows[0].seed is None else [row.seed for row in rows]
+        with contextlib.suppress(OSError):  # it has died: `_collect` will see
+            worker.connection.send((X, seeds))
+
+    # receiving
+
+    def _collect(self, timeout: float) -> None:
+        """Wait for a message, a death or a deadline, and act on all that came."""
+        active: dict[Any, _Worker] = {w.connection: w for w in self._workers if not w.idle}
+        until = min((w.due for w in active.values()), default=np.inf) - monotonic()
+        for connection in wait(list(active), max(0.0, min(timeout, until, _TICK_SECONDS))):
+            self._receive(active[connection])
+        for worker in [w for w in self._workers if not w.idle]:
+            if worker.due <= monotonic():
+                self._late(worker)
+            elif worker.process.poll() is not None and not worker.connection.poll():
+                self._died(worker)
+
+    def _receive(self, worker: _Worker) -> None:
+        try:
+            message: tuple[Any, ...] = worker.connection.recv()
+        except Exception:  # noqa: BLE001  # the end of the line, or half a message: it has died
+            self._died(worker)
+            return
+        if message[0] == "done":
+            _, values, seconds = message
+            rows, worker.rows = worker.rows, []
+            self._pace.measured(len(rows), seconds)
+            spent = seconds + sum(row.seconds for row in rows)
+            self._done.append(Batch(np.array([row.id for row in rows]), values, spent))
+        elif message[0] == "ready":
+            worker.ready = True
+            self._failed_starts = 0
+        else:
+            self.close()
+            raise ConfigurationError(
+                f"PoolEvaluator(problem=...) cannot be loaded by its workers: {message[1]}; "
+                "define the function in a module that they can import, or do without workers"
+            )
+
+    def _late(self, worker: _Worker) -> None:
+        row = worker.rows[0]
+        self._discard(worker)
+        self._fail(row, TIMEOUT, f"did not end within {row.deadline:g} s")
+
+    def _died(self, worker: _Worker) -> None:
+        rows, spent = worker.rows, monotonic() - worker.since
+        how = ending(self._discard(worker))
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _STARTS:
+                self.close()
+                raise EvooptError(f"{_STARTS} worker processes died while they started, {how}")
+        elif len(rows) > 1:
+            for row in rows:
+                row.suspect = True  # so that the one that kills is found
+            self._queue.extendleft(reversed(rows))
+        else:
+            (row,) = rows
+            row.deaths += 1
+            row.seconds += spent
+            if row.deaths <= RETRIES:
+                self._queue.appendleft(row)
+            else:
+                self._fail(row, KILLED, f"its worker died {row.deaths} times, at last {how}")
+
+    def _fail(self, row: _Row, kind: str, message: str) -> None:
+        values = failed(self._problem, 1, Failure(kind, message))
+        seconds = row.seconds + (row.deadline if kind == TIMEOUT and row.deadline else 0.0)
+        self._done.append(Batch(np.array([row.id]), values, seconds))
+
+    def _discard(self, worker: _Worker) -> int:
+        """Kill and forget a worker. Returns: its exit code."""
+        self._workers.remove(worker)
+        worker.rows = []
+        worker.connection.close()
+        return killed(worker.process)
+
+
+def _pickled(problem: Problem) -> bytes:
+    import cloudpickle
+
+    try:
+        pickled: bytes = cloudpickle.dumps(problem)
+    except Exception as error:  # pickling runs the user's __reduce__: it may raise anything
+        raise ConfigurationError(
+            "PoolEvaluator(problem=...) cannot be sent to worker processes: "
+            f"{one_line(str(error))}; keep locks, files and connections out of it"
+        ) from error
+    return pickled
+
+
+def unpickled(pickled: bytes) -> Problem:
+    """In a worker: the problem that its parent sent. Raises what the user's imports raise."""
+    import cloudpickle
+
+    problem: Problem = cloudpickle.loads(pickled)
+    return problem
+
+
+def _sociable(row: _Row) -> bool:
+    return row.deadline is None and not row.suspect and row.deaths == 0

@@ -1,0 +1,1 @@
+"""Observers see what happens in a search; they cannot steer it."""

@@ -1,0 +1,118 @@
+"""Random numbers by counter: each row is a pure function of the arguments that name it.
+
+The row of a candidate depends on seed, path, id and number of columns alone: not on how many rows
+are drawn at a time, nor on what was drawn before, by whom, or where. So a resumed run, another
+number of workers or a replay of the log meets the same points.
+
+Generator: numpy's Philox4x64-10 (Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3,
+doi:10.1145/2063384.2063405) with numpy's ziggurat normals. The 128-bit key is a hash of purpose,
+seed and path. Ids are drawn in blocks of about `_BLOCK` numbers, and the number of the block is the
+upper half of the 256-bit counter, whose lower half runs within it, so that two blocks never
+overlap. The block drawn last is kept, per thread: a small generation costs a slice of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Path = tuple[int, ...]
+
+GENERATOR = "numpy-philox4x64-ziggurat-blocks1024"
+SEED_LIMIT = 2**64
+_BLOCK = 1024  # numbers, about 10 us to draw; a longer row is a block of its own
+_BUFFER_EMPTY = 4  # Philox4x64 hands out four words a block; 4 means that none is left
+
+
+class _Stream(threading.local):
+    """This thread's bit generator, and the block drawn last.
+
+    Attributes:
+        parts: the bit generator, its Generator, its state, and in that the counter and the key.
+        last: what names the block drawn last, and the block.
+    """
+
+    def __init__(self) -> None:
+        bits = np.random.Philox(0)
+        state = bits.state
+        state["buffer_pos"] = _BUFFER_EMPTY
+        state["has_uint32"] = 0
+        words = state["state"]
+        words["counter"][:] = 0
+        self.parts = (bits, np.random.Generator(bits), state, words["counter"], words["key"])
+        self.last: tuple[object, Array] = (None, np.empty((0, 0)))
+
+
+_stream = _Stream()
+
+
+@functools.lru_cache(maxsize=4096)
+def _key(seed: int, path: Path, purpose: str) -> tuple[int, int]:
+    digest = hashlib.blake2b(f"{purpose}|{seed}|{path}".encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def _at(seed: int, path: Path, purpose: str, block: int) -> np.random.Generator:
+    """This thread's generator, placed at the start of a block. It costs about 1 us."""
+    bits, generator, state, counter, key = _stream.parts
+    key[0], key[1] = _key(seed, path, purpose)
+    counter[2] = block
+    bits.state = state
+    return generator
+
+
+def normals(seed: int, path: Path, first_id: int, rows: int, cols: int) -> Array:
+    """Standard normal numbers of the candidates first_id, first_id + 1, ...
+
+    Returns: (rows, cols), not to be written to.
+    """
+    return _rows("normals", seed, path, first_id, rows, cols)
+
+
+def uniforms(seed: int, path: Path, first_id: int, rows: int, cols: int) -> Array:
+    """Uniform numbers in [0, 1), otherwise as `normals`."""
+    return _rows("uniforms", seed, path, first_id, rows, cols)
+
+
+def _rows(purpose: str, seed: int, path: Path, first_id: int, rows: int, cols: int) -> Array:
+    """Rows of the blocks that hold these ids."""
+    size = _BLOCK // cols or 1
+    number, start = divmod(first_id, size)
+    end = start + rows
+    if end <= size:
+        return _block(purpose, seed, path, number, size, cols)[start:end]
+    parts = [_block(purpose, seed, path, number, size, cols)[start:]]
+    while (end := end - size) > 0:
+        number += 1
+        parts.append(_block(purpose, seed, path, number, size, cols)[:end])
+    return np.concatenate(parts)
+
+
+def _block(purpose: str, seed: int, path: Path, number: int, size: int, cols: int) -> Array:
+    """All rows of one block: (size, cols)."""
+    name = (seed, path, purpose, number, cols)
+    drawn, block = _stream.last
+    if drawn != name:
+        generator = _at(seed, path, purpose, number)
+        draw = generator.standard_normal if purpose == "normals" else generator.random
+        block = draw((size, cols))
+        block.flags.writeable = False
+        _stream.last = (name, block)  # one assignment: an interrupt cannot come between
+    return block
+
+
+def evaluation_seed(seed: int, evaluation_id: int) -> int:
+    """The seed in [0, 2**63) that a stochastic objective gets for this evaluation."""
+    return int(_at(seed, (), "evaluation", evaluation_id).integers(0, 2**63))
+
+
+def fresh_seed() -> int:
+    """A seed in [0, 2**32) from the operating system, for a run that was given none."""
+    import secrets
+
+    return secrets.randbits(32)

@@ -1,0 +1,286 @@
+"""The loop: fill free slots by ask, apply results by tell, observe, until a reason to stop.
+
+A synchronous search is the same loop with a barrier: nothing is asked before all rows of a
+generation are in, and they are told in the order of their ids, so that neither the number of
+workers nor their speed can change the course of a search.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoopt import rng
+from evoopt.errors import Interrupted, ObjectiveError
+from evoopt.evaluators.base import Batch, Evaluator
+from evoopt.journal import Journal, Pending, take, tell
+from evoopt.observers.base import Observer
+from evoopt.result import INTERRUPTED, INVALID, Failure, StopReason, Values
+from evoopt.search import Search
+from evoopt.signals import StopRequest
+from evoopt.strategies.base import Ids, Population
+
+Array = NDArray[np.float64]
+
+_POLL_SECONDS = 0.1  # how soon a signal or the end of the time is noticed while workers are busy
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop, whatever the strategy says.
+
+    Attributes:
+        budget: evaluations; never exceeded. inf for none.
+        target: the value to be reached, as minimised; -inf for none.
+        seconds: of wall-clock time for this process.
+        eval_timeout: seconds for one evaluation, or None.
+        max_failures: failed evaluations that are tolerated.
+    """
+
+    budget: float = math.inf
+    target: float = -math.inf
+    seconds: float = math.inf
+    eval_timeout: float | None = None
+    max_failures: float = math.inf
+
+
+class Runner:
+    """One run of the loop; `run()` is all that is public.
+
+    Args:
+        search: where to start from; changed in place.
+        evaluator: evaluates the rows of the problem.
+        limits: see `Limits`.
+        journal: the log, or None.
+        pending: rows evaluated before this process, not told yet.
+        observers: told of every row.
+        callback: called after each generation; returning True asks to stop.
+        request: signals that ask to stop.
+        takes_seed: the objective wants a seed per evaluation.
+        asynchronous: no barrier: each result is applied as it comes.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        evaluator: Evaluator,
+        limits: Limits,
+        *,
+        journal: Journal | None = None,
+        pending: Pending | None = None,
+        observers: tuple[Observer, ...] = (),
+        callback: Callable[[Search], object] | None = None,
+        request: StopRequest | None = None,
+        takes_seed: bool = False,
+        asynchronous: bool = False,
+    ) -> None:
+        self._search = search
+        self._evaluator = evaluator
+        self._limits = limits
+        self._journal = journal
+        self._pending: Pending = {} if pending is None else pending
+        self._observers = observers
+        self._callback = callback
+        self._request = request or StopRequest(())
+        self._takes_seed = takes_seed
+        self._asynchronous = asynchronous
+        self._flying = 0  # rows submitted, not returned
+        self._deadline = time.monotonic() + limits.seconds
+        self._called_back = False
+
+    def run(self) -> StopReason:
+        """Loops until there is a reason to stop.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM, or KeyboardInterrupt in the objective; all is saved.
+            ObjectiveError: the objective returned something that is no value; all is saved.
+        """
+        for observer in self._observers:
+            observer.started(self._search)
+        self._resubmit()
+        reason = self._reason()
+        while reason is None:
+            self._fill()
+            batch = self._poll()
+            if batch is not None:
+                self._take_in(batch)
+            self._serve_signals()
+            reason = self._reason()
+        self._evaluator.cancel()
+        self._tell_rest()
+        if self._journal is not None:
+            self._journal.trace(self._search)
+            self._journal.stopped(reason)
+            self._journal.snapshot(self._search, self._pending, force=True)
+        return reason
+
+    def _resubmit(self) -> None:
+        """Rows that an earlier process left open are evaluated with the same points and seeds."""
+        rows = self._search.open_rows
+        if rows is None:
+            return
+        left = [row for row, i in enumerate(rows.id.tolist()) if i not in self._pending]
+        if left:
+            self._submit(rows.take(np.array(left)))
+        else:
+            self._tell_generation(rows.id)
+
+    def _fill(self) -> None:
+        """Asks for as many candidates as there is use for."""
+        search = self._search
+        left = self._limits.budget - search.evaluations - self._flying - len(self._pending)
+        if self._asynchronous:
+            wanted = min(self._evaluator.capacity - self._flying, left)
+        else:
+            wanted = 0 if self._flying else min(search.strategy.batch(search.state), left)
+        if wanted > 0:
+            self._submit(search.ask(int(wanted)))
+
+    def _submit(self, rows: Population) -> None:
+        seeds = None
+        if self._takes_seed:
+            seeds = [rng.evaluation_seed(self._search.seed, i) for i in rows.id.tolist()]
+        if self._asynchronous and self._journal is not None:
+            self._journal.asked(rows)
+        self._evaluator.submit(rows.id, rows.X, seeds, self._limits.eval_timeout)
+        self._flying += len(rows)
+
+    def _poll(self) -> Batch | None:
+        wait = max(0.0, min(_POLL_SECONDS, self._deadline - time.monotonic()))
+        self._request.evaluating = True
+        try:
+            return None if self._request.signum else self._evaluator.poll(wait)
+        except KeyboardInterrupt:  # between two evaluations: what was not returned is done again
+            self._request.signum = self._request.signum or signal.SIGINT
+            return None
+        finally:
+            self._request.evaluating = False
+
+    def _take_in(self, batch: Batch) -> None:
+        """Log what came; tell it if it completes a generation."""
+        self._flying -= len(batch.ids)
+        done, fatal = _split(batch)
+        search, journal = self._search, self._journal
+        rows = search.open_rows
+        assert rows is not None
+        whole = len(done.ids) == len(rows) and not self._pending and not fatal
+        if whole and not self._asynchronous and (done.ids[:-1] < done.ids[1:]).all():
+            if journal is not None and not journal.has_asked(rows):
+                journal.generation(rows, done.values, batch.seconds)
+            elif journal is not None:
+                journal.evaluated(done.ids, rows.X, done.values, batch.seconds)
+                journal.told(done.ids)
+            self._tell(done.ids, done.values)
+        elif len(done.ids):
+            self._keep(rows, done, batch.seconds)
+            if self._asynchronous:
+                self._tell_generation(done.ids)
+            elif len(self._pending) == len(rows):
+                self._tell_generation(rows.id)
+        if fatal:
+            self._fail(fatal)
+
+    def _keep(self, rows: Population, done: Batch, seconds: float) -> None:
+        """Rows that wait for the rest of their generation."""
+        if self._journal is not None:
+            if not self._asynchronous:
+                self._journal.asked(rows)
+            place = {i: row for row, i in enumerate(rows.id.tolist())}
+            X = rows.X[[place[i] for i in done.ids.tolist()]]
+            self._journal.evaluated(done.ids, X, done.values, seconds)
+        for row, i in enumerate(done.ids.tolist()):
+            self._pending[i] = (float(done.values.F[row]), done.values.failures.get(row))
+
+    def _tell_generation(self, ids: Ids) -> None:
+        """Pending rows enter the search together."""
+        if self._journal is not None:
+            self._journal.told(ids)
+        self._tell(ids, take(self._pending, ids))
+
+    def _tell(self, ids: Ids, values: Values) -> None:
+        tell(self._search, ids, values, self._observers)
+        if self._journal is not None:
+            self._journal.trace(self._search)
+            self._journal.snapshot(self._search, self._pending)
+        if self._callback is not None:
+            self._called_back = self._called_back or bool(self._callback(self._search))
+
+    def _tell_rest(self) -> None:
+        """What was paid for counts, though its generation stays incomplete."""
+        if self._pending:
+            self._tell_generation(np.array(sorted(self._pending), dtype=np.int64))
+
+    def _serve_signals(self) -> None:
+        if self._request.signum:
+            self._interrupt()
+
+    def _fail(self, failure: Failure) -> None:
+        if failure.kind == INTERRUPTED:
+            self._interrupt()
+        self._leave()
+        raise ObjectiveError(failure.message)
+
+    def _interrupt(self) -> None:
+        self._leave()
+        error = Interrupted("stopped on request; nothing evaluated is lost")
+        error.exit_code = self._request.exit_code
+        raise error
+
+    def _leave(self) -> None:
+        """Save all, and stop what is still being evaluated."""
+        if self._journal is not None:
+            rows = self._search.open_rows
+            if rows is not None and not self._asynchronous:
+                self._journal.asked(rows)  # the snapshot holds them, so the log must, too
+            self._journal.snapshot(self._search, self._pending, force=True)
+        self._evaluator.cancel()
+        if self._pending:  # the result counts them; the log lets a resumed run tell them in time
+            ids = np.array(sorted(self._pending), dtype=np.int64)
+            self._search.tell(ids, take(self._pending, ids))
+
+    def _reason(self) -> StopReason | None:
+        """Why to stop now, or None."""
+        search, limits = self._search, self._limits
+        if search.best_f <= limits.target:
+            return StopReason(
+                "ftarget", search.best_f, limits.target, "the target was reached", converged=True
+            )
+        if self._called_back:
+            return StopReason("callback", 1, 1, "the callback asked to stop")
+        failures = sum(search.failures.values())
+        if failures > limits.max_failures:
+            return StopReason(
+                "maxfailures", failures, limits.max_failures, "evaluations failed",
+                "look at one of them, or raise max_failures",
+            )  # fmt: skip
+        if self._flying == 0 and search.evaluations >= limits.budget:
+            return StopReason(
+                "maxfevals", search.evaluations, limits.budget, "the budget is spent",
+                "raise the budget if f still improves",
+            )  # fmt: skip
+        if time.monotonic() >= self._deadline:
+            return StopReason(
+                "timeout", limits.seconds, limits.seconds, "the time is over",
+                "raise the time limit if f still improves",
+            )  # fmt: skip
+        return search.strategy.stop(search.state)
+
+
+def _split(batch: Batch) -> tuple[Batch, Failure | None]:
+    """The rows that are done, and the failure that ends the search, if there is one."""
+    failures = batch.values.failures
+    fatal = {row: f for row, f in failures.items() if f.kind in (INVALID, INTERRUPTED)}
+    if not fatal:
+        return batch, None
+    rows = np.array([r for r in range(len(batch.ids)) if r not in fatal], dtype=np.intp)
+    place = {int(r): new for new, r in enumerate(rows)}
+    kept = {place[r]: f for r, f in failures.items() if r not in fatal}
+    values = Values(batch.values.F[rows], failures=kept)
+    worst = next((f for f in fatal.values() if f.kind == INVALID), next(iter(fatal.values())))
+    return Batch(batch.ids[rows], values, batch.seconds), worst

@@ -1,0 +1,203 @@
+"""A search under way: a strategy, its state, and the tally of what was evaluated.
+
+`Search` is what a log is folded into: the runner, the interactive shell and the replay of a log all
+apply the same two steps, `ask` and `tell`, and so arrive at the same state, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoopt.result import History, Values
+from evoopt.strategies.base import INJECTED, Ids, Population, Strategy
+
+Array = NDArray[np.float64]
+
+_MOST_AXES = 16  # lengths kept per record of the history
+_EVERY = 3  # digits: all generations are recorded up to 999, then every 10th, every 100th, ...
+
+
+class Search:
+    """The one mutable thing besides the log; all it knows is in `pack()`.
+
+    Attributes:
+        strategy, state: see `evoopt.strategies.base`.
+        seed: of all random numbers.
+        evaluations: rows told, failures included; injected rows do not count.
+        failures: kind -> count. first_failure: kind and message of the first one.
+        best_f, best_x, best_id: the best row told; inf, None, -1 before there is one.
+        best_evaluations: how many rows had been told when the best one was.
+        replaying: rows come from a log.
+    """
+
+    def __init__(self, strategy: Strategy, x0: Array, sigma0: float, seed: int) -> None:
+        self.strategy = strategy
+        self.seed = seed
+        self.state: Any = strategy.init(x0, sigma0, seed)
+        self.evaluations = 0
+        self.failures: dict[str, int] = {}
+        self.first_failure = ""
+        self.best_f = math.inf
+        self.best_x: Array | None = None
+        self.best_id = -1
+        self.best_evaluations = 0
+        self.replaying = False
+        self._open: list[Population] = []  # asked, not told: whole blocks, or what is left of them
+        self._generation = 0
+        self._history: list[tuple[int, float, float, list[float]]] = []
+
+    def ask(self, k: int | None = None) -> Population:
+        """k candidates (default: as many as make the next update), remembered until told."""
+        wanted = self.strategy.batch(self.state) if k is None else k
+        population, self.state = self.strategy.ask(self.state, wanted)
+        if len(population):
+            self._open.append(population)
+        return population
+
+    @property
+    def open_rows(self) -> Population | None:
+        """All rows asked and not told, or None."""
+        return joined(self._open) if self._open else None
+
+    def tell(self, ids: Ids, values: Values) -> Population:
+        """Values of rows that were asked and are still open. ids: (k,). Returns: the rows.
+
+        Raises:
+            KeyError: an id is not open; nothing has changed.
+        """
+        population = self._close(ids)
+        self._learn(population, values)
+        return population
+
+    def inject(self, X: Array, values: Values) -> None:
+        """Points evaluated elsewhere: the strategy learns from them, the budget does not count
+        them. X: (k, dim)."""
+        ids = np.full(len(X), INJECTED)
+        population = Population(ids, ids, np.array(X))
+        self._learn(population, values, counted=False)
+
+    def _close(self, ids: Ids) -> Population:
+        """Takes the rows `ids` out of the open ones, in that order."""
+        for i, block in enumerate(self._open):
+            if block.id is ids or (len(block) == len(ids) and (block.id == ids).all()):
+                del self._open[i]
+                return block
+        rows = joined(self._open) if self._open else None
+        place = {} if rows is None else {int(v): i for i, v in enumerate(rows.id.tolist())}
+        wanted = [place[int(v)] for v in ids]  # KeyError before anything changes
+        assert rows is not None
+        left = np.setdiff1d(np.arange(len(rows)), wanted)
+        self._open = [rows.take(left)] if len(left) else []
+        return rows.take(np.array(wanted))
+
+    def _learn(self, population: Population, values: Values, counted: bool = True) -> None:
+        self.state = self.strategy.tell(self.state, population, values)
+        F = values.F
+        if counted:
+            self.evaluations += len(F)
+            if values.failures and not self.first_failure:
+                first = values.failures[min(values.failures)]
+                self.first_failure = f"{first.kind}: {first.message}"
+            for failure in values.failures.values():
+                self.failures[failure.kind] = self.failures.get(failure.kind, 0) + 1
+        i = int(F.argmin()) if not values.failures else _first_best(F)
+        f = float(F[i])
+        if -math.inf < f < self.best_f:
+            self.best_f, self.best_x = f, population.X[i].copy()
+            self.best_id, self.best_evaluations = int(population.id[i]), self.evaluations
+        self._record()
+
+    def _record(self, force: bool = False) -> None:
+        """One row of the history for each generation that is worth one."""
+        generation = self.strategy.generation(self.state)
+        if generation == self._generation and not force:
+            return
+        self._generation = generation
+        stride = 10 ** max(0, len(str(generation)) - _EVERY)
+        if generation % stride and not force:
+            return
+        portrait = self.strategy.portrait(self.state)
+        axes = portrait.axes
+        if len(axes) > _MOST_AXES:
+            axes = axes[np.linspace(0, len(axes) - 1, _MOST_AXES).round().astype(int)]
+        row = (self.evaluations, self.best_f, portrait.sigma, axes.tolist() or [math.nan])
+        if self._history and self._history[-1][0] == self.evaluations:
+            self._history.pop()
+        self._history.append(row)
+
+    @property
+    def last_record(self) -> tuple[int, float, float, list[float]] | None:
+        """The newest row of the history: evaluations, best f, sigma, axes."""
+        return self._history[-1] if self._history else None
+
+    def history(self) -> History:
+        """The course so far, its last row the present."""
+        kept = list(self._history)
+        self._record(force=True)
+        rows, self._history = self._history, kept
+        evaluations, f, sigma, axes = zip(*rows, strict=True)
+        return History(np.array(evaluations), np.array(f), np.array(sigma), np.array(axes))
+
+    def pack(self) -> dict[str, Any]:
+        """All that changes, as plain data and the strategy's state, for `evoopt.rundir.codec`."""
+        return {
+            "state": self.state,
+            "evaluations": self.evaluations,
+            "failures": dict(self.failures),
+            "first_failure": self.first_failure,
+            "best_f": self.best_f,
+            "best_x": self.best_x,
+            "best_id": self.best_id,
+            "best_evaluations": self.best_evaluations,
+            "open": list(self._open),
+            "generation": self._generation,
+            "history": [(e, f, s, tuple(a)) for e, f, s, a in self._history],
+        }
+
+    def restore(self, packed: dict[str, Any]) -> None:
+        """The inverse of `pack`, into a search of the same strategy and seed."""
+        self.state = packed["state"]
+        self.evaluations = packed["evaluations"]
+        self.failures = dict(packed["failures"])
+        self.first_failure = packed["first_failure"]
+        self.best_f, self.best_x = packed["best_f"], packed["best_x"]
+        self.best_id, self.best_evaluations = packed["best_id"], packed["best_evaluations"]
+        self._open = list(packed["open"])
+        self._generation = packed["generation"]
+        self._history = [(e, f, s, list(a)) for e, f, s, a in packed["history"]]
+
+    def copy(self) -> Search:
+        """An independent search in the same state (states are never written to)."""
+        other = object.__new__(Search)
+        other.__dict__.update(self.__dict__)
+        other.failures, other._open = dict(self.failures), list(self._open)
+        other._history = list(self._history)
+        return other
+
+
+def joined(blocks: list[Population]) -> Population:
+    """The rows of all blocks, in order; all of them come from one strategy."""
+    first = blocks[0]
+    if len(blocks) == 1:
+        return first
+    latent = [
+        None if getattr(first, name) is None else np.concatenate([getattr(b, name) for b in blocks])
+        for name in ("Z", "Y")
+    ]
+    return Population(
+        np.concatenate([b.id for b in blocks]),
+        np.concatenate([b.epoch for b in blocks]),
+        np.concatenate([b.X for b in blocks]),
+        latent[0],
+        latent[1],
+        None if first.inner is None else joined([b.inner for b in blocks if b.inner is not None]),
+    )
+
+
+def _first_best(F: Array) -> int:
+    """Index of the smallest value that is a number; 0 if there is none. F: (k,)."""
+    return int(np.where(F > -math.inf, F, math.inf).argmin())

@@ -1,0 +1,1 @@
+"""Compositions: strategies that hold others and their states."""

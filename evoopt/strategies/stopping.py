@@ -1,0 +1,354 @@
+"""Why a distribution-based search should stop: all criteria, each with value, bar and advice.
+
+`Course` remembers what the criteria need of the values seen; `first_reason` gives the first
+criterion that fires, cheap ones first. Failed evaluations are no evidence: ranges are taken over
+finite values only, and a generation that failed whole changes nothing but its own counter.
+
+Source: pycma 4.5 (the criteria and their default bars; tests/reference has the naive forms);
+N. Hansen, arXiv:1604.00772, App. B.3; A. Auger & N. Hansen, CEC 2005, doi:10.1109/CEC.2005.1554902.
+Differences from the source: tolx is a multiple of sigma0, and the bars on f shrink with the range
+of the first generation where that is below 1, so that neither depends on the units of x or of a
+small f; the path's length counts with its sign removed; how far the mean has come is looked at in
+every fifth generation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoopt.result import StopReason
+
+Array = NDArray[np.float64]
+
+_MOST_ROWS = 40_000  # of the trail that are kept: the stagnation criterion looks no further back
+_FLAT_QUANTILE = 0.75
+_LOOK = 5  # generations between two looks at how far the mean has come (tolxstagnation)
+_STRIDE = 5  # generations between two records of the stagnation criterion
+_MIN_RECORDS = 100  # of them before it may fire
+MOST_FAILED = 5  # generations in a row, while nothing has succeeded
+_PATIENCE = 4  # times `allfailed`, once something has succeeded: a storm of failures may pass
+_MIN_HISTORY = 10  # generations before tolfunhist may fire
+
+
+class Growing:
+    """Rows that are only ever appended; older values of it stay valid and share its memory.
+
+    Appending to the newest one is O(1) on average, to an older one it copies. Nothing that a holder
+    can see ever changes. Only the newest rows are kept, at least half of `_MOST_ROWS`.
+    """
+
+    __slots__ = ("_length", "_rows")
+
+    def __init__(self, rows: list[tuple[float, ...]], length: int) -> None:
+        self._rows = rows
+        self._length = length  # rows beyond it belong to a newer value that shares the list
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, row: tuple[float, ...]) -> Growing:
+        """These rows and one more."""
+        rows, length = self._rows, self._length
+        if length != len(rows) or length >= _MOST_ROWS:
+            rows = rows[length // 2 if length >= _MOST_ROWS else 0 : length]
+            length = len(rows)
+        rows.append(row)
+        return Growing(rows, length + 1)
+
+    def last(self, rows: int) -> list[tuple[float, ...]]:
+        """The newest `rows` rows (fewer if there are fewer), oldest first."""
+        return self._rows[max(0, self._length - rows) : self._length]
+
+    def __pack__(self) -> Array:
+        return np.array(self._rows[: self._length], dtype=np.float64)
+
+    @classmethod
+    def __unpack__(cls, plain: Any) -> Growing:
+        rows = [tuple(row) for row in plain.tolist()]
+        return cls(rows, len(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """The bars of the criteria; None switches one off."""
+
+    tolx: float | None = 1e-11  # times sigma0
+    tolfacupx: float | None = 1e3
+    tolupsigma: float | None = 1e20
+    tolfun: float | None = 1e-11
+    tolfunhist: float | None = 1e-12
+    tolfunrel: float | None = None
+    tolflatfitness: int | None = 1
+    tolstagnation: int | None = None
+    tolxstagnation: tuple[float, float, float] | None = (1e-9, 20, 0.1)  # distance, offset, share
+    tolconditioncov: float | None = 1e14
+    maxiter: int | None = None
+    allfailed: int | None = MOST_FAILED  # generations in a row
+    noeffect: bool = True
+    history: int = 10  # generations over which tolfun and tolfunhist look
+
+    @staticmethod
+    def default(dim: int, popsize: int) -> Tolerances:
+        """pycma's defaults for `dim` variables and `popsize` candidates."""
+        return Tolerances(
+            tolstagnation=int(100 + 100 * dim**1.5 / popsize),
+            maxiter=int(100 + 150 * (dim + 3) ** 2 // math.sqrt(popsize)),
+            history=int(10 + 30 * dim / popsize),
+        )
+
+    @staticmethod
+    def off() -> Tolerances:
+        """No criterion but the one against wholly failed generations."""
+        return Tolerances(
+            tolx=None,
+            tolfacupx=None,
+            tolupsigma=None,
+            tolfun=None,
+            tolfunhist=None,
+            tolflatfitness=None,
+            tolxstagnation=None,
+            tolconditioncov=None,
+            noeffect=False,
+        )
+
+
+class Course(NamedTuple):
+    """What the criteria remember of the generations so far.
+
+    Attributes:
+        trail: (g, 2) best and median f of each generation, oldest first.
+        generations: how many, wholly failed ones left out.
+        best_f, best_generation: the best value, and in which generation it came.
+        spread: range of the finite f of the last generation; inf where fewer than two are finite.
+        spread_first: the same of the first generation that had one.
+        flat: successive generations whose best equals their 75 % quantile.
+        failed: successive generations that failed whole.
+        anchor, anchor_generation: (dim,) where, and since when, the mean has hardly moved.
+    """
+
+    trail: Growing
+    generations: int
+    best_f: float
+    best_generation: int
+    spread: float
+    spread_first: float
+    flat: int
+    failed: int
+    anchor: Array
+    anchor_generation: int
+
+    @staticmethod
+    def start(mean: Array) -> Course:
+        """Before the first generation. mean: (dim,)."""
+        return Course(Growing([], 0), 0, math.inf, 0, math.inf, math.inf, 0, 0, mean, 0)
+
+    @property
+    def flat_so_far(self) -> bool:
+        """Whether all finite values so far were equal, as far as the trail goes back."""
+        if self.spread_first != 0 or self.spread not in (0, math.inf):
+            return False
+        rows = self.trail.last(len(self.trail))
+        return all(best == median == self.best_f for best, median in rows)
+
+    def after_failed(self) -> Course:
+        """After a generation without one finite value."""
+        return self._replace(failed=self.failed + 1)
+
+    def after(self, f: list[float], mean: Array, bar: tuple[float, float, float] | None) -> Course:
+        """After a generation with the values f, best first, failed ones last, and its new mean."""
+        g = self.generations + 1
+        best, worst = f[0], f[-1]
+        if not -math.inf < worst < math.inf:  # failed: the worst finite one counts
+            finite = [v for v in f if -math.inf < v < math.inf]
+            worst = finite[-1] if len(finite) > 1 else math.inf
+        anchor, anchor_generation = self.anchor, self.anchor_generation
+        if bar is not None and g % _LOOK == 0:
+            moved = mean - anchor
+            square = moved.dot(moved)
+            distance, offset, share = bar
+            age = (g - anchor_generation) / (offset + share * g)
+            if not (square <= distance * distance or square <= distance * distance * age):
+                anchor, anchor_generation = mean, g
+        improved = best < self.best_f
+        first = self.spread_first
+        return Course(
+            self.trail.append((best, f[len(f) // 2])),
+            g,
+            best if improved else self.best_f,
+            g if improved else self.best_generation,
+            worst - best,
+            worst - best if first == math.inf else first,
+            self.flat + 1 if best == f[int(_FLAT_QUANTILE * len(f))] else 0,
+            0,
+            anchor,
+            anchor_generation,
+        )
+
+
+class Shape(NamedTuple):
+    """The distribution as the criteria see it.
+
+    Attributes:
+        mean: (dim,); sigma, sigma0: step size now and at the start.
+        std: (dim,) standard deviations of the coordinates in units of sigma.
+        path: (dim,) evolution path of the covariance in units of sigma, or None.
+        D: (dim,) lengths of the axes in units of sigma, ascending.
+        B: (dim, dim) the axes as columns, or None.
+    """
+
+    mean: Array
+    sigma: float
+    sigma0: float
+    std: Array
+    path: Array | None
+    D: Array
+    B: Array | None
+
+
+def first_reason(
+    tolerances: Tolerances, course: Course, popsize: int, shape: Shape
+) -> StopReason | None:
+    """The first criterion that fires, or None. Nothing fires before the first generation."""
+    t = tolerances
+    if t.allfailed is not None:
+        bar = t.allfailed * (_PATIENCE if course.generations else 1)
+        if course.failed >= bar:
+            return reason("allfailed", course.failed, bar)
+    if course.generations == 0 or course.failed:
+        return None
+    if t.maxiter is not None and course.generations >= t.maxiter:
+        return reason("maxiter", course.generations, t.maxiter)
+    return (
+        _values(t, course)
+        or _steps(t, shape)
+        or _stagnation(t, course, len(shape.mean), popsize)
+        or (_no_effect(course, shape) if t.noeffect else None)
+    )
+
+
+def _values(t: Tolerances, course: Course) -> StopReason | None:
+    """Criteria on the range of f."""
+    if course.flat_so_far:  # nothing was ever distinguished: no range says that it has converged
+        if t.tolflatfitness is None or course.flat <= t.tolflatfitness:
+            return None
+        return replace(reason("tolflatfitness", course.flat, t.tolflatfitness), converged=False)
+    scale = min(1.0, course.spread_first) or 1.0
+    tolfun = -1.0 if t.tolfun is None else t.tolfun * scale
+    tolfunhist = -1.0 if t.tolfunhist is None else t.tolfunhist * scale
+    if t.tolflatfitness is not None and course.flat > t.tolflatfitness:
+        return reason("tolflatfitness", course.flat, t.tolflatfitness)
+    recent = course.trail.last(2)
+    step = abs(recent[-1][0] - recent[0][0])  # the range of the whole history is no smaller
+    if step < max(tolfun, tolfunhist):
+        history = [best for best, _ in course.trail.last(t.history)]
+        span = max(history) - min(history)
+        if course.spread < tolfun and span < tolfun:
+            return reason("tolfun", max(course.spread, span), tolfun)
+        if len(history) >= min(_MIN_HISTORY, t.history) and span < tolfunhist:
+            return reason("tolfunhist", span, tolfunhist)
+    if t.tolfunrel is not None:
+        medians = [median for _, median in course.trail.last(len(course.trail))]
+        bar = t.tolfunrel * (medians[0] - min(medians))
+        if course.spread < bar:
+            return reason("tolfunrel", course.spread, bar)
+    return None
+
+
+def _steps(t: Tolerances, shape: Shape) -> StopReason | None:
+    """Criteria on the size and the shape of the distribution."""
+    sigma, sigma0 = shape.sigma, shape.sigma0
+    largest = sigma * float(np.maximum.reduce(shape.std))
+    if t.tolx is not None and largest < t.tolx * sigma0:
+        path = 0.0 if shape.path is None else sigma * float(np.abs(shape.path).max())
+        if path < t.tolx * sigma0:
+            return reason("tolx", max(largest, path), t.tolx * sigma0)
+    if t.tolfacupx is not None and not largest <= t.tolfacupx * sigma0:
+        return reason("tolfacupx", largest, t.tolfacupx * sigma0)
+    low, high = float(shape.D[0]), float(shape.D[-1])
+    if t.tolupsigma is not None and sigma > t.tolupsigma * sigma0 * high:
+        return reason("tolupsigma", sigma / high, t.tolupsigma * sigma0)
+    if t.tolconditioncov is not None and not high <= math.sqrt(t.tolconditioncov) * low:
+        condition = (high / low) ** 2 if low > 0 else math.inf
+        return reason("tolconditioncov", condition, t.tolconditioncov)
+    return None
+
+
+def _stagnation(t: Tolerances, course: Course, dim: int, popsize: int) -> StopReason | None:
+    """No progress in f, or in the mean, over a long time."""
+    if t.tolxstagnation is not None:
+        _, offset, share = t.tolxstagnation
+        bar = offset + share * course.generations
+        waited = course.generations - course.anchor_generation
+        if waited > bar:
+            return reason("tolxstagnation", waited, bar)
+    if t.tolstagnation is None or course.generations <= dim * (5 + 100 / popsize):
+        return None
+    waited = course.generations - course.best_generation
+    if waited <= t.tolstagnation / 2:
+        return None
+    records = np.array(course.trail.last(len(course.trail))[::-_STRIDE])  # newest first
+    window = int(max(t.tolstagnation / _STRIDE / 2, len(records) / 10))
+    if len(records) <= max(_MIN_RECORDS, 2 * window):
+        return None
+    late, early = np.median(records[:window], 0), np.median(records[window : 2 * window], 0)
+    if (late >= early).all():
+        return reason("tolstagnation", waited, t.tolstagnation / 2)
+    return None
+
+
+def _no_effect(course: Course, shape: Shape) -> StopReason | None:
+    """Steps that vanish against the mean in floating point."""
+    mean, sigma = shape.mean, shape.sigma
+    lost = mean == mean + (0.2 * sigma) * shape.std
+    if np.count_nonzero(lost):
+        return reason("noeffectcoord", float(np.argmax(lost)), 0.0)
+    if shape.B is not None:
+        i = course.generations % len(mean)
+        step = (0.1 * sigma * shape.D[i]) * shape.B[:, i]
+        if np.count_nonzero(mean == mean + step) == len(mean):
+            return reason("noeffectaxis", float(i), 0.0)
+    return None
+
+
+_LARGER_POPSIZE = "on a rugged objective a larger popsize or restarts go on from here"
+_FLAT = "the objective does not distinguish the candidates here: look at it, or raise sigma0"
+# criterion: (what happened, what to change, whether it speaks of a settled search)
+_SENTENCES: dict[str, tuple[str, str, bool]] = {
+    "allfailed": (
+        "generations in a row in which every evaluation failed",
+        "look at one failing evaluation, or start where the objective is defined",
+        False,
+    ),
+    "maxiter": ("generations in this run", "raise maxiter if it still improves", False),
+    "tolx": ("all steps have become this small", _LARGER_POPSIZE, True),
+    "tolfun": ("range of f in the last generations", _LARGER_POPSIZE, True),
+    "tolfunhist": ("range of the best f of the last generations", _LARGER_POPSIZE, True),
+    "tolfunrel": ("range of f in this generation", "lower tolfunrel to go on", True),
+    "tolflatfitness": ("successive generations with equal f", _FLAT, True),
+    "tolfacupx": (
+        "a step grew this large",
+        "the start was far from the optimum or f falls without bound: raise sigma0, or give bounds",
+        False,
+    ),
+    "tolupsigma": ("sigma over the longest axis", "sigma grows without effect: rescale f", False),
+    "tolconditioncov": (
+        "condition number of the covariance",
+        "rescale the variables so that their sensitivities are closer",
+        True,
+    ),
+    "tolstagnation": ("generations without a better f", _LARGER_POPSIZE, True),
+    "tolxstagnation": ("generations in which the mean hardly moved", _LARGER_POPSIZE, True),
+    "noeffectcoord": ("a step of 0.2 sigma no longer changes this coordinate", "", True),
+    "noeffectaxis": ("a step of 0.1 sigma along this axis no longer changes the mean", "", True),
+}
+
+
+def reason(criterion: str, value: float, threshold: float) -> StopReason:
+    """The reason in words, by the name of its criterion."""
+    message, advice, converged = _SENTENCES[criterion]
+    return StopReason(criterion, float(value), float(threshold), message, advice, converged)
