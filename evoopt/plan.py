@@ -24,7 +24,7 @@ from evoopt.checks import (
 )
 from evoopt.errors import ConfigurationError
 from evoopt.problem import Problem
-from evoopt.strategies import STRATEGIES, strategy_class
+from evoopt.strategies import AUTO, strategy_class
 from evoopt.strategies.base import Strategy
 from evoopt.strategies.compose.bounds import Bounded
 from evoopt.strategies.compose.restarts import POLICIES, Restarts
@@ -32,7 +32,6 @@ from evoopt.strategies.random import RandomSearch
 
 Array = NDArray[np.float64]
 
-AUTO = "auto"
 AUTO_ALGORITHM, AUTO_RESTARTS = "cma-es", "bipop"
 BUDGET_PER_VARIABLE = 10_000  # evaluations, where neither budget nor time limit is given
 SIGMA_SHARE = 0.2  # of the width of the box: a fifth, so that +-2.5 sigma span it
@@ -223,8 +222,7 @@ def _method(s: Settings) -> tuple[str, str]:
         raise refuse(s.owner, "restarts", f"one of {', '.join(POLICIES)}", s.restarts)
     if s.algorithm == AUTO:
         return AUTO_ALGORITHM, s.restarts or AUTO_RESTARTS
-    if not isinstance(s.algorithm, str) or s.algorithm not in STRATEGIES:
-        strategy_class(str(s.algorithm))  # raises, with a suggestion
+    strategy_class(s.algorithm, s.owner)  # refuses an unknown name, with a suggestion
     restarts = s.restarts or "none"
     if restarts != "none" and s.algorithm == "random":
         raise ConfigurationError(

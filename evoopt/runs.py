@@ -51,7 +51,14 @@ class Run:
     def result(self) -> Result | None:
         """The stored result of a run that has ended."""
         stored = self.directory.result()
-        return None if stored is None else loaded(stored, str(self.directory.path))
+        path = self.directory.path
+        try:
+            return None if stored is None else loaded(stored, str(path))
+        except (KeyError, TypeError) as error:
+            raise StateError(
+                f"{path}/result.json has not the form of this evoopt ({error!r}); remove it, and "
+                "it is made anew from the log"
+            ) from None
 
     def replay(self, search: Search, observers: tuple[Observer, ...]) -> Pending:
         """Folds the log into the search; says in the log that another process goes on."""

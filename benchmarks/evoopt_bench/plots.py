@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evoopt.errors import ConfigurationError, missing
+from evoopt.errors import ConfigurationError
+from evoopt.plots import style
 from evoopt.result import Array
 from evoopt_bench import best2009
 from evoopt_bench.records import read_manifest, read_runs
@@ -21,21 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; styles and marks tell them again
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
 REFERENCE_COLOUR = "#C4C4C4"
 REFERENCE = "best 2009"
-FORMATS = (".svg", ".png", ".pdf")
 _MAX_COLUMNS = 3
-_STYLE: dict[Any, Any] = {  # matplotlib types each key
-    "font.size": 9,
-    "axes.titlesize": "medium",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "evoopt",
-}
+_TITLES: dict[Any, Any] = {"axes.titlelocation": "center"}  # a panel's title is its dimension
 
 
 def ecdf(runs: Sequence[Path | str], out: Path | str) -> Path:
@@ -71,25 +61,14 @@ def draw_ecdf(algorithms: Mapping[str, Sequence[Run]], out: Path, *, seed: int =
     Returns:
         `out`.
     """
-    if out.suffix not in FORMATS:
-        raise ConfigurationError(
-            f"ecdf(out=...) must end in {', '.join(FORMATS)}; got {out.name!r}"
-        )
+    style.check_format(out, "ecdf")
     empty = [name for name, runs in algorithms.items() if not runs]
     if empty or not algorithms:
         raise ConfigurationError(f"ecdf(runs=...) must hold finished problems; got none in {empty}")
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise missing("matplotlib", "plot", "a picture") from error
-    # the format by name: the temporary one carries no suffix that a reader would take for a picture
-    temporary = out.with_name(f".{out.name}.drawing")
-    metadata = {"Date": None} if out.suffix == ".svg" else None  # the same runs, the same file
-    with rc_context(_STYLE):
-        figure = _figure(algorithms, seed)
-        figure.savefig(temporary, format=out.suffix[1:], dpi=160, metadata=metadata)
-    temporary.replace(out)
-    return out
+    from matplotlib import rc_context
+
+    with rc_context({**style.RC, **_TITLES}):
+        return style.save(_figure(algorithms, seed), out)
 
 
 def _figure(algorithms: Mapping[str, Sequence[Run]], seed: int) -> Figure:
@@ -139,28 +118,26 @@ def _panel(
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{math.log10(x):.0f}"))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.grid(color="#E5E5E5", linewidth=0.7)
-    axis.set_axisbelow(True)
 
 
 def _line(axis: Axes, k: int, name: str, times: Array, budget: float, grid: Array) -> None:
     """The k-th algorithm: its line, a cross where its runs ended, thin what was simulated."""
-    colour, style = COLOURS[k % len(COLOURS)], STYLES[k % len(STYLES)]
+    colour, dashes = style.COLOURS[k % len(style.COLOURS)], style.DASHES[k % len(style.DASHES)]
     run, simulated = np.append(grid[grid < budget], budget), grid[grid >= budget]
     axis.plot(
         run,
         _share(times, run),
         color=colour,
-        linestyle=style,
+        linestyle=dashes,
         linewidth=1.8,
-        marker=MARKS[k % len(MARKS)],
+        marker=style.MARKS[k % len(style.MARKS)],
         markevery=(40 + 9 * k, 70),
         markersize=5,
         markerfacecolor="white",
         label=name,
         zorder=3,
     )
-    axis.plot(simulated, _share(times, simulated), color=colour, linestyle=style, linewidth=0.8)
+    axis.plot(simulated, _share(times, simulated), color=colour, linestyle=dashes, linewidth=0.8)
     axis.plot(
         [budget], _share(times, run[-1:]), color=colour, marker="x", markersize=9, mew=2, zorder=4
     )

@@ -26,7 +26,6 @@ COMPLETE = "_EVOOPT_COMPLETE"  # what the completion script sets when it asks fo
 
 # arguments of the Python interface that the command line calls otherwise
 _OPTIONS = {"fun": "TARGET", "run_dir": "--out", "path": "--out", "to_record": "--to"}
-_ALGORITHM = "algorithm must be one of "
 _LOAD = re.compile(r"load_function\('([^']*)'\):")
 _CALL = re.compile(r"\b\w+(?:\.\w+)?\((\w+)=\.\.\.\)")
 
@@ -69,7 +68,6 @@ def in_options(message: str) -> str:
         return _OPTIONS.get(call[1]) or f"--{call[1].replace('_', '-')}"
 
     message = _LOAD.sub(r"TARGET '\1':", message)
-    message = message.replace(_ALGORITHM, f"--{_ALGORITHM}auto, ", 1)
     return _CALL.sub(option, message)
 
 

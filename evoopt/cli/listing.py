@@ -46,8 +46,8 @@ def listing(what: str, folder: Path, json: bool) -> None:
 
 
 def _algorithms() -> Table:
-    from evoopt.plan import AUTO, AUTO_ALGORITHM, AUTO_RESTARTS
-    from evoopt.strategies import STRATEGIES
+    from evoopt.plan import AUTO_ALGORITHM, AUTO_RESTARTS
+    from evoopt.strategies import AUTO, STRATEGIES
 
     auto = f"now {AUTO_ALGORITHM} with {AUTO_RESTARTS.upper()} restarts: start here"
     rows = [(AUTO, auto, "evoopt.plan")]
@@ -108,8 +108,8 @@ def _about(path: Path) -> tuple[str, str, str, str, str]:
             solved = f"{facts['solved']} solved"
             return problems, facts["algorithm"], facts["state"], str(facts["evaluations"]), solved
         stored = read(path)
-    except StateError as error:
-        return "?", "?", f"damaged: {error}", "?", "?"
+    except StateError:
+        return "?", "?", f"damaged: see evoopt show {path}", "?", "?"
     problem = stored.manifest.get("problem", {})
     return (
         f"{problem.get('name')}, {problem.get('dim')}-D",

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from evoopt.errors import StateError
 from evoopt.plan import Settings
+from evoopt.plots.course import read_result
 from evoopt.result import Result
 from evoopt.rundir import Record, RunDirectory, decode_values, unpack
-from evoopt.runs import loaded
 
 Array = NDArray[np.float64]
 
@@ -97,9 +97,9 @@ def read(path: Path) -> Stored:
     """
     directory = RunDirectory.read(path)
     manifest = directory.manifest
-    plain = directory.result()
-    if plain is not None:
-        return Stored(path, manifest, FINISHED, loaded(plain, str(path)), None)
+    result = read_result(directory)
+    if result is not None:
+        return Stored(path, manifest, FINISHED, result, None)
     state = RUNNING if in_use(path / "log.jsonl") else STOPPED
     maximize = bool(manifest.get("settings", {}).get("maximize"))
     tally = summed(directory.records(), maximize)

@@ -57,11 +57,12 @@ def read_target(text: str) -> Target:
         single = one and len(suites().select(text)) == 1
         return Target(text, "problem" if single else "suite", text)
     place, _, name = text.rpartition(":")
-    if place and name and not re.match(r"[fdi]\d", name):
+    close = difflib.get_close_matches(head, known, n=1, cutoff=0.5)
+    selects = all(re.fullmatch(r"[fdi]\d[\d,-]*", part) for part in rest.split(":"))
+    if place and name and not (selects and close):  # a slip in a suite's name: bob:f8:d10:i1
         return Target(text, "function", name)
     if text.endswith(".py"):
         raise _no_target(text, f"the name of a function is missing, as in {text}:NAME")
-    close = difflib.get_close_matches(head, known, n=1, cutoff=0.5)
     raise _no_target(text, f"did you mean '{close[0]}'?" if close else "see evoopt list suites")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evoopt.errors import StateError
 from evoopt.journal import traces
-from evoopt.result import History
+from evoopt.result import History, Result
 from evoopt.rundir import RunDirectory
 from evoopt.runs import loaded
 
@@ -62,11 +62,9 @@ def read_course(path: Path) -> Course:
     settings: dict[str, Any] = manifest.get("settings", {})
     problem = manifest.get("problem", {})
     maximize = bool(settings.get("maximize"))
-    stored = directory.result()
-    if stored is None:
-        history = _traced(directory, -1.0 if maximize else 1.0)
-    else:
-        history = loaded(stored, str(path)).history
+    result = read_result(directory)
+    sign = -1.0 if maximize else 1.0
+    history = _traced(directory, sign) if result is None else result.history
     if not len(history):
         raise StateError(f"{path} has no complete generation yet: there is nothing to draw")
     target = settings.get("target")
@@ -81,8 +79,23 @@ def read_course(path: Path) -> Course:
         target=target,
         f_opt=target - COCO_PRECISION if is_coco else math.nan,
         maximize=maximize,
-        finished=stored is not None,
+        finished=result is not None,
     )
+
+
+def read_result(directory: RunDirectory) -> Result | None:
+    """The result of a run that has ended.
+
+    Raises:
+        StateError: another version wrote it.
+    """
+    stored = directory.result()
+    try:
+        return None if stored is None else loaded(stored, str(directory.path))
+    except (KeyError, TypeError) as error:
+        raise StateError(
+            f"{directory.path}/result.json cannot be read: {error!r}; another evoopt wrote it"
+        ) from error
 
 
 def _traced(directory: RunDirectory, sign: float) -> History:

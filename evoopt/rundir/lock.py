@@ -41,7 +41,7 @@ def take(fd: int, folder: Path, holder: Holder) -> None:
     except BlockingIOError:
         raise StateError(
             f"{folder} is in use by {_process(fd)}; wait for it or stop it (evoopt status and "
-            f"evoopt report read it meanwhile)"
+            f"evoopt show read it meanwhile)"
         ) from None
 
 

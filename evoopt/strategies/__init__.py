@@ -19,13 +19,17 @@ STRATEGIES: dict[str, str] = {
 }
 
 
-def strategy_class(name: str) -> Any:
+AUTO = "auto"  # leaves the choice to us
+
+
+def strategy_class(name: Any, owner: str = "strategy_class") -> Any:
     """The class registered under `name`; ConfigurationError for an unknown name."""
-    if name not in STRATEGIES:
-        close = difflib.get_close_matches(name, STRATEGIES, n=1)
+    if not isinstance(name, str) or name not in STRATEGIES:
+        close = difflib.get_close_matches(str(name), [AUTO, *STRATEGIES], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
+        known = ", ".join([AUTO, *sorted(STRATEGIES)])
         raise ConfigurationError(
-            f"algorithm must be one of {', '.join(sorted(STRATEGIES))}; got {name!r}{hint}"
+            f"{owner}(algorithm=...) must be one of {known}; got {name!r}{hint}"
         )
     module, _, attribute = STRATEGIES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -25,8 +25,9 @@ from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
-from evoopt.strategies.collect import NOTHING, Waiting, collect, latent_rows
-from evoopt.strategies.stopping import Course, Shape, Tolerances
+from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
+from evoopt.strategies.course import Course
+from evoopt.strategies.stopping import Shape, Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize, recombination
 
 Array = NDArray[np.float64]
@@ -57,27 +58,6 @@ class CMADistribution(NamedTuple):
     p_c: Array
     generation: int
     decomposed: int
-
-
-class CMAESState(NamedTuple):
-    """All that changes: the distribution, the course of f, and where the random numbers stand.
-
-    Attributes:
-        distribution: see `CMADistribution`.
-        course: what the stopping criteria remember.
-        waiting: rows told, but too few for an update yet.
-        next_id: number of the next candidate asked.
-        seed, path: name the stream of random numbers.
-        sigma0: initial step size.
-    """
-
-    distribution: CMADistribution
-    course: Course
-    waiting: Waiting
-    next_id: int
-    seed: int
-    path: Path
-    sigma0: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,33 +137,31 @@ class CMAES:
             tolerances=Tolerances.default(dim, lam) if tolerances is None else tolerances,
         )
 
-    def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> CMAESState:
+    def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> GenerationalState:
         """N(x0, sigma0^2 I). x0: (dim,)."""
         n = self.dim
         mean = np.array(x0, dtype=np.float64)
         start = CMADistribution(
             mean, float(sigma0), np.eye(n), np.eye(n), np.ones(n), np.zeros(n), np.zeros(n), 0, 0
         )
-        return CMAESState(start, Course.start(mean), NOTHING, 0, seed, path, float(sigma0))
+        return GenerationalState(start, Course.start(mean), NOTHING, 0, seed, path, float(sigma0))
 
-    def ask(self, state: CMAESState, k: int) -> tuple[Population, CMAESState]:
+    def ask(self, state: GenerationalState, k: int) -> tuple[Population, GenerationalState]:
         """k candidates ~ N(mean, sigma^2 C), Eqs. (38)-(40)."""
         d = state.distribution
         Z = rng.normals(state.seed, state.path, state.next_id, k, self.dim)  # ~ N(0, I)
         Y = (Z * d.D).dot(d.B.T)  # ~ N(0, C)
         X = d.mean + d.sigma * Y  # ~ N(mean, sigma^2 C)
         ids, epochs = new_rows(state.next_id, k, d.generation)
-        return Population(ids, epochs, X, Z, Y), CMAESState(
+        return Population(ids, epochs, X, Z, Y), GenerationalState(
             d, state.course, state.waiting, state.next_id + k, state.seed, state.path, state.sigma0
         )
 
-    def tell(self, state: CMAESState, population: Population, values: Values) -> CMAESState:
+    def tell(
+        self, state: GenerationalState, population: Population, values: Values
+    ) -> GenerationalState:
         """Collects rows; each popsize of them make one update of the distribution."""
-        d, course = state.distribution, state.course
-        generations, waiting = collect(state.waiting, population, values.F, self.popsize)
-        for rows, F in generations:
-            d, course = self._update(d, course, rows, F)
-        return CMAESState(d, course, waiting, state.next_id, state.seed, state.path, state.sigma0)
+        return told(state, population, values.F, self.popsize, self._update)
 
     def _update(
         self, d: CMADistribution, course: Course, rows: Population, F: Array
@@ -238,22 +216,23 @@ class CMAES:
         after += (rates * Y).T.dot(Y)
         return after
 
-    def batch(self, state: CMAESState) -> int:
+    def batch(self, state: GenerationalState) -> int:
         """popsize, less the rows that wait already."""
         return self.popsize - len(state.waiting.F)
 
-    def generation(self, state: CMAESState) -> int:
+    def generation(self, state: GenerationalState) -> int:
         """Updates so far, wholly failed generations included."""
-        return state.distribution.generation
+        generation: int = state.distribution.generation
+        return generation
 
-    def stop(self, state: CMAESState) -> StopReason | None:
+    def stop(self, state: GenerationalState) -> StopReason | None:
         """The first of `stopping`'s criteria that fires."""
         d = state.distribution
         std = np.sqrt(d.C.diagonal())
         shape = Shape(d.mean, d.sigma, state.sigma0, std, d.p_c, d.D, d.B)
         return stopping.first_reason(self.tolerances, state.course, self.popsize, shape)
 
-    def portrait(self, state: CMAESState) -> Portrait:
+    def portrait(self, state: GenerationalState) -> Portrait:
         """Mean, step size and axis lengths."""
         d = state.distribution
         return Portrait(d.mean, d.sigma, d.D, d.generation)

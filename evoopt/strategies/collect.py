@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evoopt.strategies.base import INJECTED, Ids, Population
+from evoopt.strategies.base import INJECTED, Ids, Path, Population
+from evoopt.strategies.course import Course
 
 Array = NDArray[np.float64]
 
@@ -33,6 +35,42 @@ class Waiting:
 
 
 NOTHING = Waiting(None, np.empty(0))
+
+
+class GenerationalState(NamedTuple):
+    """All that changes in a generational strategy.
+
+    Attributes:
+        distribution: the search distribution, a NamedTuple of the strategy.
+        course: what the stopping criteria remember.
+        waiting: rows told, but too few for an update yet.
+        next_id: number of the next candidate asked.
+        seed, path: name the stream of random numbers.
+        sigma0: initial step size.
+    """
+
+    distribution: Any
+    course: Course
+    waiting: Waiting
+    next_id: int
+    seed: int
+    path: Path
+    sigma0: float
+
+
+Update = Callable[[Any, Course, Population, Array], tuple[Any, Course]]
+
+
+def told(
+    state: GenerationalState, population: Population, F: Array, popsize: int, update: Update
+) -> GenerationalState:
+    """The state after these rows: each popsize of them make one `update` of distribution and
+    course, by (distribution, course, rows, F)."""
+    distribution, course, waiting, next_id, seed, path, sigma0 = state
+    generations, waiting = collect(waiting, population, F, popsize)
+    for rows, values in generations:
+        distribution, course = update(distribution, course, rows, values)
+    return GenerationalState(distribution, course, waiting, next_id, seed, path, sigma0)
 
 
 def collect(

@@ -27,8 +27,9 @@ from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
-from evoopt.strategies.collect import NOTHING, Waiting, collect, latent_rows
-from evoopt.strategies.stopping import Course, Shape, Tolerances
+from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
+from evoopt.strategies.course import Course
+from evoopt.strategies.stopping import Shape, Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize, recombination
 
 Array = NDArray[np.float64]
@@ -56,27 +57,6 @@ class MADistribution(NamedTuple):
     generation: int
     B: Array
     D: Array
-
-
-class MAESState(NamedTuple):
-    """All that changes: the distribution, the course of f, and where the random numbers stand.
-
-    Attributes:
-        distribution: see `MADistribution`.
-        course: what the stopping criteria remember.
-        waiting: rows told, but too few for an update yet.
-        next_id: number of the next candidate asked.
-        seed, path: name the stream of random numbers.
-        sigma0: initial step size.
-    """
-
-    distribution: MADistribution
-    course: Course
-    waiting: Waiting
-    next_id: int
-    seed: int
-    path: Path
-    sigma0: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,33 +123,31 @@ class MAES:
             tolerances=Tolerances.default(dim, lam) if tolerances is None else tolerances,
         )
 
-    def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> MAESState:
+    def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> GenerationalState:
         """N(x0, sigma0^2 I). x0: (dim,)."""
         n = self.dim
         mean = np.array(x0, dtype=np.float64)
         start = MADistribution(
             mean, float(sigma0), np.eye(n), np.zeros(n), 0, np.eye(n), np.ones(n)
         )
-        return MAESState(start, Course.start(mean), NOTHING, 0, seed, path, float(sigma0))
+        return GenerationalState(start, Course.start(mean), NOTHING, 0, seed, path, float(sigma0))
 
-    def ask(self, state: MAESState, k: int) -> tuple[Population, MAESState]:
+    def ask(self, state: GenerationalState, k: int) -> tuple[Population, GenerationalState]:
         """k candidates ~ N(mean, sigma^2 M M^T)."""
         d = state.distribution
         Z = rng.normals(state.seed, state.path, state.next_id, k, self.dim)  # ~ N(0, I)
         Y = Z.dot(d.M.T)  # d = M z, (M5)
         X = d.mean + d.sigma * Y  # (M6)
         ids, epochs = new_rows(state.next_id, k, d.generation)
-        return Population(ids, epochs, X, Z, Y), MAESState(
+        return Population(ids, epochs, X, Z, Y), GenerationalState(
             d, state.course, state.waiting, state.next_id + k, state.seed, state.path, state.sigma0
         )
 
-    def tell(self, state: MAESState, population: Population, values: Values) -> MAESState:
+    def tell(
+        self, state: GenerationalState, population: Population, values: Values
+    ) -> GenerationalState:
         """Collects rows; each popsize of them make one update of the distribution."""
-        d, course = state.distribution, state.course
-        generations, waiting = collect(state.waiting, population, values.F, self.popsize)
-        for rows, F in generations:
-            d, course = self._update(d, course, rows, F)
-        return MAESState(d, course, waiting, state.next_id, state.seed, state.path, state.sigma0)
+        return told(state, population, values.F, self.popsize, self._update)
 
     def _update(
         self, d: MADistribution, course: Course, rows: Population, F: Array
@@ -211,22 +189,23 @@ class MAES:
         after += (rates * Y).T.dot(Z)
         return after
 
-    def batch(self, state: MAESState) -> int:
+    def batch(self, state: GenerationalState) -> int:
         """popsize, less the rows that wait already."""
         return self.popsize - len(state.waiting.F)
 
-    def generation(self, state: MAESState) -> int:
+    def generation(self, state: GenerationalState) -> int:
         """Updates so far, wholly failed generations included."""
-        return state.distribution.generation
+        generation: int = state.distribution.generation
+        return generation
 
-    def stop(self, state: MAESState) -> StopReason | None:
+    def stop(self, state: GenerationalState) -> StopReason | None:
         """The first of `stopping`'s criteria that fires."""
         d = state.distribution
         std = np.sqrt((d.M * d.M).sum(axis=1))
         shape = Shape(d.mean, d.sigma, state.sigma0, std, None, d.D, d.B)
         return stopping.first_reason(self.tolerances, state.course, self.popsize, shape)
 
-    def portrait(self, state: MAESState) -> Portrait:
+    def portrait(self, state: GenerationalState) -> Portrait:
         """Mean, step size and axis lengths, these at most `axes_gap` generations old."""
         d = state.distribution
         return Portrait(d.mean, d.sigma, d.D, d.generation)

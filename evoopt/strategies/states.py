@@ -5,9 +5,9 @@ from __future__ import annotations
 from evoopt.result import StopReason
 from evoopt.strategies import cmaes, maes, random
 from evoopt.strategies.base import Population
-from evoopt.strategies.collect import Waiting
+from evoopt.strategies.collect import GenerationalState, Waiting
 from evoopt.strategies.compose import bounds, restarts
-from evoopt.strategies.stopping import Course, Growing
+from evoopt.strategies.course import Course, Growing
 
 
 def state_classes() -> dict[str, type]:
@@ -15,13 +15,12 @@ def state_classes() -> dict[str, type]:
     classes: tuple[type, ...] = (
         Population,
         Waiting,
+        GenerationalState,
         Course,
         Growing,
         StopReason,
         cmaes.CMADistribution,
-        cmaes.CMAESState,
         maes.MADistribution,
-        maes.MAESState,
         random.RandomState,
         bounds.BoundedState,
         restarts.RestartsState,

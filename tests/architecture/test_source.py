@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("evoopt", "benchmarks/evoopt_bench")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 NOT_OURS = re.compile(r"(\.(?!ci/)[^/]+|build|dist|runs|exdata|ppdata)/|.*__pycache__/")
-SHARED_PARTS = {"base", "collect", "stopping", "weights"}  # of evoopt/strategies/
+SHARED_PARTS = {"base", "collect", "course", "stopping", "weights"}  # of evoopt/strategies/
 NO_STRATEGIES = {*SHARED_PARTS, "__init__", "states"}
 
 

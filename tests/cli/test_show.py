@@ -167,6 +167,14 @@ def test_runs_are_listed_with_their_state_even_damaged_ones(run: Path, cli: Cli)
     assert float(rows[str(copy)]["f"]) == float(rows[str(run)]["f"])
 
 
+def test_a_result_of_another_version_is_said_to_be_one(run: Path, cli: Cli) -> None:
+    (run / "result.json").write_text('{"f": [1.0]}')
+    for command in (("show", run), ("plot", "anytime", run, "-o", "a.svg")):
+        said = cli(*command)
+        assert said.code == 4
+        assert "another evoopt wrote it" in said.err
+
+
 def test_an_empty_folder_has_no_runs(cli: Cli) -> None:
     said = cli("list", "runs")
     assert (said.code, said.out, said.err) == (0, "", "there are no runs in runs\n")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import stopping_literal
 
-from evoopt.strategies.stopping import Course, Shape, Tolerances, first_reason
+from evoopt.strategies.course import Course
+from evoopt.strategies.stopping import Shape, Tolerances, first_reason
 
 TINY = 1e-6  # how far from a bar "just before" and "just past" are
 POPSIZE = 6

@@ -8,8 +8,9 @@ import pytest
 from reference import driving
 
 from evoopt.strategies import strategy_class
+from evoopt.strategies.course import Growing
 from evoopt.strategies.maes import MAES
-from evoopt.strategies.stopping import Growing, Tolerances
+from evoopt.strategies.stopping import Tolerances
 
 
 def bars_only(**bars):
