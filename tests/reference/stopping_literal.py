@@ -95,7 +95,7 @@ def tolstagnation(best, median, n, popsize):
 
 
 def tolxstagnation(means, delta, offset, share, every=1):
-    """`means` begins with the mean before the first generation; each `every`-th one is looked at."""
+    """`means` begins with the one before the first generation; each `every`-th is looked at."""
     anchor, since = means[0], 0
     g = 0
     for mean in means[1:]:
