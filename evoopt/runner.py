@@ -28,6 +28,7 @@ from evoopt.strategies.base import Ids, Population
 
 Array = NDArray[np.float64]
 
+_SLOW_SECONDS = 1e-3
 _POLL_SECONDS = 0.1  # how soon a signal or the end of the time is noticed while workers are busy
 
 
@@ -91,6 +92,7 @@ class Runner:
         self._takes_seed = takes_seed
         self._asynchronous = asynchronous
         self._flying = 0  # rows submitted, not returned
+        self._slow = False  # an evaluation takes longer than handing its record to the system
         self._deadline = time.monotonic() + limits.seconds
         self._called_back = False
 
@@ -153,6 +155,8 @@ class Runner:
 
     def _poll(self) -> Batch | None:
         wait = max(0.0, min(_POLL_SECONDS, self._deadline - time.monotonic()))
+        if self._slow and self._journal is not None:
+            self._journal.directory.flush()  # the next evaluation may take its time
         self._request.evaluating = True
         try:
             return None if self._request.signum else self._evaluator.poll(wait)
@@ -165,6 +169,7 @@ class Runner:
     def _take_in(self, batch: Batch) -> None:
         """Log what came; tell it if it completes a generation."""
         self._flying -= len(batch.ids)
+        self._slow = batch.seconds > _SLOW_SECONDS * len(batch.ids)
         done, fatal = _split(batch)
         search, journal = self._search, self._journal
         rows = search.open_rows
