@@ -67,17 +67,6 @@ class CMAES:
     dim: int
     popsize: int
     weights: Array  # (popsize,) best first, the rows after mu <= 0
-    parents: Array  # (popsize,) the positive weights, then zeros
-    parents_sigma: Array  # (popsize,) sqrt(c_sigma (2 - c_sigma) mueff) times these
-    gains: Array  # (popsize, 1) c_mu times the positive weights
-    losses: Array  # (popsize, 1) c_mu n times the negative weights
-    keep_sigma: Array  # () 1 - c_sigma; of shape (): numpy multiplies by that faster than by float
-    keep_c: Array  # () 1 - c_c
-    rate_path: Array  # () c_1
-    decay: Array  # () 1 - c_1 - c_mu sum w
-    stall: float  # (1.4 + 2 / (n + 1)) chi_n, the length of p_sigma from which h_sigma is 0
-    decay_stalled: Array  # () the same + c_1 c_c (2 - c_c), for h_sigma = 0
-    ones: Array  # (dim, 1) for row sums
     mu: int
     mueff: float
     c_m: float
@@ -87,9 +76,23 @@ class CMAES:
     c_1: float
     c_mu: float
     chi_n: float
-    gain_c: Array  # () sqrt(c_c (2 - c_c) mueff)
     eigen_gap: float  # generations between two eigendecompositions
     tolerances: Tolerances
+
+    # products of the above; those of shape () are arrays because numpy multiplies by an array of no
+    # dimensions in two thirds of the time that a float takes
+    parents: Array  # (popsize,) the positive weights, then zeros
+    parents_sigma: Array  # (popsize,) sqrt(c_sigma (2 - c_sigma) mueff) times the positive weights
+    gains: Array  # (popsize, 1) c_mu times the positive weights
+    losses: Array  # (popsize, 1) c_mu n times the negative weights
+    keep_sigma: Array  # () 1 - c_sigma
+    keep_c: Array  # () 1 - c_c
+    gain_c: Array  # () sqrt(c_c (2 - c_c) mueff)
+    rate_path: Array  # () c_1
+    decay: Array  # () 1 - c_1 - c_mu sum w
+    decay_stalled: Array  # () decay + c_1 c_c (2 - c_c), for h_sigma = 0
+    stall: float  # (1.4 + 2 / (n + 1)) chi_n: from this length of p_sigma on, h_sigma is 0
+    ones: Array  # (dim, 1) for sums over a row
     name: str = "cma-es"
     claims: Claims = Claims(rotation=True, options=frozenset({"popsize", "restarts"}))
 

@@ -66,14 +66,6 @@ class MAES:
     dim: int
     popsize: int
     weights: Array  # (popsize,) best first, the rows after mu <= 0
-    parents: Array  # (popsize,) the positive weights, then zeros
-    parents_sigma: Array  # (popsize,) sqrt(c_sigma (2 - c_sigma) mueff) times these
-    gains: Array  # (popsize, 1) c_mu / 2 times the positive weights
-    losses: Array  # (popsize, 1) c_mu n / 2 times the negative weights
-    keep: Array  # () 1 - c_sigma; of shape (), since numpy multiplies by that faster than by float
-    rate_path: Array  # () c_1 / 2
-    decay: Array  # () 1 - c_1/2 - c_mu/2 sum w
-    ones: Array  # (dim, 1) for row sums
     mu: int
     mueff: float
     c_m: float
@@ -84,6 +76,16 @@ class MAES:
     chi_n: float
     axes_gap: int  # generations between two decompositions for the stopping criteria
     tolerances: Tolerances
+
+    # products of the above; those of shape () as in CMAES
+    parents: Array  # (popsize,) the positive weights, then zeros
+    parents_sigma: Array  # (popsize,) sqrt(c_sigma (2 - c_sigma) mueff) times the positive weights
+    gains: Array  # (popsize, 1) c_mu / 2 times the positive weights
+    losses: Array  # (popsize, 1) c_mu n / 2 times the negative weights
+    keep: Array  # () 1 - c_sigma
+    rate_path: Array  # () c_1 / 2
+    decay: Array  # () 1 - c_1/2 - c_mu/2 sum w
+    ones: Array  # (dim, 1) for sums over a row
     name: str = "ma-es"
     claims: Claims = Claims(rotation=True, options=frozenset({"popsize", "restarts"}))
 
