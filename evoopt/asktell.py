@@ -25,6 +25,7 @@ from evoopt.rundir import encode_values, pack, unpack
 from evoopt.runs import finished
 from evoopt.search import Search
 from evoopt.strategies.states import state_classes
+from evoopt.strategies.stopping import reason
 
 Array = NDArray[np.float64]
 
@@ -230,13 +231,7 @@ class AskTell:
         """Why the search should end, or None. Asking on is allowed."""
         best_f = self._seen().best_f
         if best_f <= self._plan.target:
-            return StopReason(
-                "ftarget",
-                best_f,
-                self._plan.target,
-                "the target was reached",
-                converged=True,
-            )
+            return reason("ftarget", best_f, self._plan.target)
         return self._search.strategy.stop(self._search.state)
 
     @property

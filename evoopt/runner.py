@@ -25,6 +25,7 @@ from evoopt.result import INTERRUPTED, INVALID, Failure, StopReason, Values
 from evoopt.search import Search
 from evoopt.signals import StopRequest
 from evoopt.strategies.base import Ids, Population
+from evoopt.strategies.stopping import reason
 
 Array = NDArray[np.float64]
 
@@ -106,21 +107,21 @@ class Runner:
         for observer in self._observers:
             observer.started(self._search)
         self._resubmit()
-        reason = self._reason()
-        while reason is None:
+        stop = self._reason()
+        while stop is None:
             self._fill()
             batch = self._poll()
             if batch is not None:
                 self._take_in(batch)
             self._serve_signals()
-            reason = self._reason()
+            stop = self._reason()
         self._evaluator.cancel()
         self._tell_rest()
         if self._journal is not None:
             self._journal.trace(self._search)
-            self._journal.stopped(reason)
+            self._journal.stopped(stop)
             self._journal.snapshot(self._search, self._pending, force=True)
-        return reason
+        return stop
 
     def _resubmit(self) -> None:
         """Rows that an earlier process left open are evaluated with the same points and seeds."""
@@ -253,27 +254,16 @@ class Runner:
         """Why to stop now, or None."""
         search, limits = self._search, self._limits
         if search.best_f <= limits.target:
-            return StopReason(
-                "ftarget", search.best_f, limits.target, "the target was reached", converged=True
-            )
+            return reason("ftarget", search.best_f, limits.target)
         if self._called_back:
-            return StopReason("callback", 1, 1, "the callback asked to stop")
+            return reason("callback", 1, 1)
         failures = sum(search.failures.values())
         if failures > limits.max_failures:
-            return StopReason(
-                "maxfailures", failures, limits.max_failures, "evaluations failed",
-                "look at one of them, or raise max_failures",
-            )  # fmt: skip
+            return reason("maxfailures", failures, limits.max_failures)
         if self._flying == 0 and search.evaluations >= limits.budget:
-            return StopReason(
-                "maxfevals", search.evaluations, limits.budget, "the budget is spent",
-                "raise the budget if f still improves",
-            )  # fmt: skip
+            return reason("maxfevals", search.evaluations, limits.budget)
         if time.monotonic() >= self._deadline:
-            return StopReason(
-                "timeout", limits.seconds, limits.seconds, "the time is over",
-                "raise the time limit if f still improves",
-            )  # fmt: skip
+            return reason("timeout", limits.seconds, limits.seconds)
         return search.strategy.stop(search.state)
 
 

@@ -1,7 +1,8 @@
 """Why a distribution-based search should stop: all criteria, each with value, bar and advice.
 
 `course.Course` remembers what the criteria need of the values seen; `first_reason` gives the first
-criterion that fires, cheap ones first.
+criterion that fires, cheap ones first. The sentences of the criteria that compositions and the loop
+check (budget, target, time, failures) stand here, too, so that all are worded in one place.
 
 Source: pycma 4.5 (the criteria and their default bars; tests/reference has the naive forms);
 N. Hansen, arXiv:1604.00772, App. B.3; A. Auger & N. Hansen, CEC 2005, doi:10.1109/CEC.2005.1554902.
@@ -210,7 +211,7 @@ _SENTENCES: dict[str, tuple[str, str, bool]] = {
         "look at one failing evaluation, or start where the objective is defined",
         False,
     ),
-    "maxiter": ("generations in this run", "raise maxiter if it still improves", False),
+    "maxiter": ("generations in this run", "restarts go on from here", False),
     "tolx": ("all steps have become this small", _LARGER_POPSIZE, True),
     "tolfun": ("range of f in the last generations", _LARGER_POPSIZE, True),
     "tolfunhist": ("range of the best f of the last generations", _LARGER_POPSIZE, True),
@@ -231,6 +232,15 @@ _SENTENCES: dict[str, tuple[str, str, bool]] = {
     "tolxstagnation": ("generations in which the mean hardly moved", _LARGER_POPSIZE, True),
     "noeffectcoord": ("a step of 0.2 sigma no longer changes this coordinate", "", True),
     "noeffectaxis": ("a step of 0.1 sigma along this axis no longer changes the mean", "", True),
+    # of a composition
+    "maxevals": ("evaluations in a small run", "", False),
+    "maxrestarts": ("restarts; the population has doubled as often as allowed", "", True),
+    # of the loop
+    "ftarget": ("the target was reached", "", True),
+    "maxfevals": ("the budget is spent", "raise the budget if f still improves", False),
+    "timeout": ("seconds are over", "raise the time limit if f still improves", False),
+    "callback": ("the callback asked to stop", "", False),
+    "maxfailures": ("evaluations failed", "look at one of them, or raise max_failures", False),
 }
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies.base import INJECTED, Claims, Path, Population, Portrait, Strategy
+from evoopt.strategies.stopping import reason
 
 Array = NDArray[np.float64]
 
@@ -147,16 +148,16 @@ class Restarts:
         asked = int((rows.epoch != INJECTED).sum())
         inner = strategy.tell(state.inner, rows, Values(F))
         state = state._replace(inner=inner, told=state.told + asked)
-        reason = strategy.stop(state.inner)
-        if reason is None and 0 < state.limit <= state.told:
-            reason = StopReason("maxevals", state.told, state.limit, "evaluations in a small run")
-        if reason is None:
+        stop = strategy.stop(state.inner)
+        if stop is None and 0 < state.limit <= state.told:
+            stop = reason("maxevals", state.told, state.limit)
+        if stop is None:
             return state
-        if reason.criterion in _FINAL:
-            return state._replace(ended=reason)
+        if stop.criterion in _FINAL:
+            return state._replace(ended=stop)
         if state.doublings == MOST_DOUBLINGS and not self._goes_small(state):
-            return state._replace(ended=_most_restarts(state))
-        return self._restart(state, reason)
+            return state._replace(ended=reason("maxrestarts", state.run, state.run))
+        return self._restart(state, stop)
 
     @staticmethod
     def _mine(state: RestartsState, population: Population, F: Array) -> tuple[Population, Array]:
@@ -169,7 +170,7 @@ class Restarts:
             return population.inner, F
         return Population(population.id, population.epoch, population.X), F
 
-    def _restart(self, state: RestartsState, reason: StopReason) -> RestartsState:
+    def _restart(self, state: RestartsState, stop: StopReason) -> RestartsState:
         """The state at the start of the next run."""
         small_budget, large_budget = _budgets(state)
         run = state.run + 1
@@ -197,8 +198,8 @@ class Restarts:
             small_budget=small_budget,
             large_budget=large_budget,
             generations=self.generation(state),
-            stops={**state.stops, reason.criterion: state.stops.get(reason.criterion, 0) + 1},
-            converged=state.converged + reason.converged,
+            stops={**state.stops, stop.criterion: state.stops.get(stop.criterion, 0) + 1},
+            converged=state.converged + stop.converged,
         )
 
     def _goes_small(self, state: RestartsState) -> bool:
@@ -242,13 +243,3 @@ def _budgets(state: RestartsState) -> tuple[int, int]:
     if state.small:
         return state.small_budget + state.told, state.large_budget
     return state.small_budget, state.large_budget + state.told
-
-
-def _most_restarts(state: RestartsState) -> StopReason:
-    return StopReason(
-        "maxrestarts",
-        state.run,
-        state.run,
-        "restarts, and the population has doubled as often as allowed",
-        converged=True,
-    )
