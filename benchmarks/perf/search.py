@@ -2,10 +2,10 @@
 starts, by the area under the run-time distribution over COCO's 51 targets.
 
 Both start from one point drawn uniformly in [-4, 4]^D with step size 2, restart from fresh draws,
-and stop at the final target 1e-8 or at the budget. One seed per problem. Pairs are (function,
-instance); the interval is a paired bootstrap of the difference of the mean areas.
+and stop at the final target 1e-8 or at the budget. Pairs are (function, instance, seed); the
+interval is a paired bootstrap of the difference of the mean areas.
 
-    python benchmarks/perf/search.py --dims 5 20 --budget 1000 --workers 2 -o search.json
+    python benchmarks/perf/search.py --dims 5 20 --workers 2 -o search.json --figure ecdf.png
 
 Runs that stand in the output file already are not repeated: an interrupted call can be taken up.
 """
@@ -34,11 +34,15 @@ import evoopt
 from evoopt import rng
 from evoopt.api import Settings, solve
 from evoopt.result import Values
+from evoopt_bench.plots import draw_ecdf
 from evoopt_bench.runtime import compare_areas
 from evoopt_bench.suites import CocoProblem, ProblemId
 from evoopt_bench.targets import Improvements, Run
 
 BUDGETS = (10, 100, 1000)  # evaluations per dimension at which areas are taken
+_PAIRS = 1000  # above all instance numbers
+
+Task = tuple[str, int, int, int, int, int]  # engine, dim, function, instance, budget / dim, seed
 
 
 class Recorded:
@@ -113,12 +117,12 @@ ENGINES: dict[str, Callable[[Recorded, np.ndarray, int, int], None]] = {
 }
 
 
-def one(task: tuple[str, int, int, int, int]) -> dict[str, Any]:
-    """One run: engine, dim, function, instance, budget per dimension."""
-    engine, dim, function, instance, budget = task
+def one(task: Task) -> dict[str, Any]:
+    """One run."""
+    engine, dim, function, instance, budget, number = task
     warnings.filterwarnings("ignore")  # of the peers
     problem = Recorded(CocoProblem(ProblemId("bbob", dim, function, instance)))
-    seed = 1000 * function + instance
+    seed = 100_000 * number + 1000 * function + instance
     low, high = problem.inner.start_lower, problem.inner.start_upper
     start = low + (high - low) * rng.uniforms(seed, (), 0, 1, dim)[0]
     began = time.process_time()
@@ -137,9 +141,10 @@ def one(task: tuple[str, int, int, int, int]) -> dict[str, Any]:
 
 def as_run(record: dict[str, Any]) -> Run:
     """A record as the run-time code takes it."""
-    _, dim, function, instance, _ = record["task"]
+    _, dim, function, instance, _, number = record["task"]
     at, f = np.array(record["at"], dtype=np.int64), np.array(record["f"], dtype=np.float64)
-    return Run(function, dim, instance, record["evaluations"], record["f_opt"], at, f)
+    pair = instance + _PAIRS * number  # each seed on an instance makes a pair of its own
+    return Run(function, dim, pair, record["evaluations"], record["f_opt"], at, f)
 
 
 def report(records: list[dict[str, Any]], dims: list[int], budget: int) -> list[dict[str, Any]]:
@@ -150,7 +155,7 @@ def report(records: list[dict[str, Any]], dims: list[int], budget: int) -> list[
         seconds: dict[str, float] = {}
         for record in records:
             engine, its_dim = record["task"][:2]
-            if its_dim == dim and record["task"][4] == budget:
+            if its_dim == dim:
                 runs.setdefault(engine, []).append(as_run(record))
                 seconds[engine] = seconds.get(engine, 0.0) + record["seconds"]
         for engine in runs:
@@ -188,16 +193,19 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[5])
     parser.add_argument("--functions", type=int, nargs="+", default=list(range(1, 25)))
     parser.add_argument("--instances", type=int, nargs="+", default=list(range(1, 16)))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run each")
     parser.add_argument("--budget", type=int, default=1000, help="evaluations per dimension")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--figure", type=Path, help="run-time distributions of all engines")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     tasks = [
-        (engine, dim, function, instance, arguments.budget)
+        (engine, dim, function, instance, arguments.budget, number)
         for dim in arguments.dims
         for function in arguments.functions
         for instance in arguments.instances
+        for number in arguments.seeds
         for engine in arguments.engines
     ]
     lines = arguments.output.with_suffix(".runs.jsonl")
@@ -212,6 +220,12 @@ def main() -> None:
             file.flush()
     chosen = [record for record in records if tuple(record["task"]) in set(tasks)]
     rows = report(chosen, arguments.dims, arguments.budget)
+    if arguments.figure:
+        runs: dict[str, list[Run]] = {engine: [] for engine in arguments.engines}
+        first = arguments.seeds[0]  # one run per instance, as the picture says
+        for record in (r for r in chosen if r["task"][5] == first):
+            runs[record["task"][0]].append(as_run(record))
+        draw_ecdf(runs, arguments.figure)
     names = ("numpy", "cma", "coco-experiment")
     versions = {"evoopt": evoopt.__version__, **{name: version(name) for name in names}}
     arguments.output.write_text(json.dumps({"versions": versions, "areas": rows}, indent=1))

@@ -1,0 +1,35 @@
+"""The examples in docstrings run, and print what they say."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {"evoopt": ROOT / "evoopt", "evoopt_bench": ROOT / "benchmarks/evoopt_bench"}
+
+
+def with_examples() -> list[str]:
+    return sorted(
+        ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        )
+        for package, folder in SOURCES.items()
+        for path in folder.rglob("*.py")
+        if ">>>" in path.read_text()
+    )
+
+
+@pytest.mark.parametrize("module", with_examples())
+def test_examples_print_what_they_say(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted
+    assert not result.failed
+
+
+def test_the_package_itself_has_an_example() -> None:
+    assert "evoopt" in with_examples()
