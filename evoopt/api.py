@@ -255,7 +255,8 @@ def _adapted(
             x, f, portrait.mean.copy(), portrait.sigma, search.evaluations, portrait.generation
         )
         try:
-            return callback(seen) is True
+            asked = callback(seen)
+            return isinstance(asked, bool | np.bool_) and bool(asked)
         except StopIteration:
             return True
 

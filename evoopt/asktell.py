@@ -151,7 +151,7 @@ class AskTell:
             self._search.inject(X[foreign], _rows(told, foreign))
 
     def _tell_id(self, i: int, value: Any) -> None:
-        """One value; it enters the search when all that is open has been told."""
+        """One value; see `_flush` for when it enters the search."""
         rows = self._search.open_rows
         if rows is None or i not in rows.id.tolist() or i in self._waiting:
             raise ConfigurationError(f"tell(id=...) must be the id of an open point; got {i}")
@@ -163,9 +163,12 @@ class AskTell:
         self._told.append(_digests(self._search.tell(ids, values).X))
 
     def _flush(self) -> None:
-        """Rows told by id enter the search together once nothing else is open."""
+        """Rows told by id enter the search together, in the order of their ids, once nothing else
+        is open or there are enough of them for an update."""
         rows = self._search.open_rows
-        if self._waiting and rows is not None and len(self._waiting) == len(rows):
+        if not self._waiting or rows is None:
+            return
+        if len(self._waiting) >= min(len(rows), self.popsize):
             ids = np.array(sorted(self._waiting), dtype=np.int64)
             self._enter(ids, take(self._waiting, ids))
 

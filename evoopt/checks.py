@@ -66,8 +66,11 @@ def check_positive(value: Any, owner: str, argument: str, unit: str = "") -> flo
 
 
 def check_target(value: Any, owner: str) -> float:
-    """A number, not NaN."""
-    return check_number(value, owner, "target", "a number")
+    """A finite number."""
+    number = check_number(value, owner, "target", "a finite number")
+    if not math.isfinite(number):
+        raise refuse(owner, "target", "a finite number", value)
+    return number
 
 
 def check_seed(value: Any, owner: str) -> int:

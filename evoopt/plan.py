@@ -77,7 +77,14 @@ class Settings:
         """As JSON values, for a manifest; the owner is left out, being no part of the search."""
         words = asdict(self)
         del words["owner"]
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in words.items()}
+        return {word: _json(value) for word, value in words.items()}
+
+
+def _json(value: Any) -> Any:
+    """A word of a user as it comes back from a manifest: plain numbers, lists for sequences."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_json(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +220,14 @@ def build(plan: Plan) -> Strategy:
 
     if plan.restarts == "none":
         return sized(plan.popsize)
-    return Restarts(sized(plan.popsize), sized, plan.restarts, plan.start_lower, plan.start_upper)
+    return Restarts(
+        sized(plan.popsize),
+        sized,
+        plan.restarts,
+        plan.start_lower,
+        plan.start_upper,
+        plan.scale,
+    )
 
 
 def _method(s: Settings) -> tuple[str, str]:

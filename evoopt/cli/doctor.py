@@ -21,7 +21,7 @@ EXTRAS = {
     "plot": {"matplotlib": "matplotlib"},
 }
 _CORE = (
-    "numpy", "scipy", "click", "rich", "rich-click", "pydantic", "cloudpickle", "threadpoolctl",
+    "numpy", "click", "rich", "rich-click", "cloudpickle", "threadpoolctl",
 )  # fmt: skip
 
 

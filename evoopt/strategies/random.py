@@ -80,7 +80,8 @@ class RandomSearch:
             X = state.x0 + state.sigma0 * Z
         else:
             U = rng.uniforms(seed, path, first, k, self.dim)
-            X = self.lower * (1 - U) + self.upper * U  # never beyond the box, never overflows
+            X = self.lower * (1 - U) + self.upper * U  # never overflows
+            X = np.clip(X, self.lower, self.upper)  # rounding
         ids, epochs = new_rows(first, k, state.told // self.popsize)
         return Population(ids, epochs, X, Z, Z), state._replace(next_id=first + k)
 

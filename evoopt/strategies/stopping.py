@@ -234,7 +234,7 @@ _SENTENCES: dict[str, tuple[str, str, bool]] = {
     "noeffectaxis": ("a step of 0.1 sigma along this axis no longer changes the mean", "", True),
     # of a composition
     "maxevals": ("evaluations in a small run", "", False),
-    "maxrestarts": ("restarts; the population has doubled as often as allowed", "", True),
+    "maxrestarts": ("restarts; the population has doubled as often as allowed", "", False),
     # of the loop
     "ftarget": ("the target was reached", "", True),
     "maxfevals": ("the budget is spent", "raise the budget if f still improves", False),

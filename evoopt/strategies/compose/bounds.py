@@ -109,8 +109,10 @@ class Bounded:
         return Portrait(self._outward(p.mean[None])[0], p.sigma, p.axes, p.generation, p.restarts)
 
     def _inward(self, X: Array) -> Array:
-        """Points of the box as the strategy inside sees them. X: (k, dim). Returns: (k, free)."""
-        return self.transform.from_box(X[:, self.free]) / self.scale
+        """Points as the strategy inside sees them, those outside the box from its nearest point.
+        X: (k, dim). Returns: (k, free)."""
+        inside = np.clip(X, self.lower, self.upper)
+        return self.transform.from_box(inside[:, self.free]) / self.scale
 
     def _outward(self, U: Array) -> Array:
         """Free coordinates of R^n as points of the box. U: (k, free). Returns: (k, dim)."""

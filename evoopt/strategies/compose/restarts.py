@@ -32,7 +32,7 @@ MOST_DOUBLINGS = 9  # of the population, as in pycma's `restarts`
 _INCREASE = 2  # factor of the population (IPOP)
 _SMALL_SIGMA = 2  # small runs start with sigma0 * 10^(-2 u), u ~ U[0, 1] (BIPOP, Sec. 2)
 _SMALL_SHARE = 0.5  # of the large budget that a small run may take, and of the large popsize
-_FINAL = ("allfailed",)  # stops that a restart would not mend
+_BAD_STARTS = 3  # runs that failed from their first to their last evaluation, before giving up
 
 
 class RestartsState(NamedTuple):
@@ -48,6 +48,7 @@ class RestartsState(NamedTuple):
         small_budget, large_budget: evaluations of the finished runs of either kind.
         generations: of the finished runs.
         stops: criterion -> how many runs it ended. converged: runs that ended on a settled point.
+        succeeded: the last run in which an evaluation succeeded; -1 for none.
         ended: why no further run begins; None while they do.
         x0, sigma0, seed, path: as given to `init`.
     """
@@ -66,6 +67,7 @@ class RestartsState(NamedTuple):
     generations: int
     stops: dict[str, int]
     converged: int
+    succeeded: int
     ended: StopReason | None
     x0: Array
     sigma0: float
@@ -82,6 +84,7 @@ class Restarts:
         build: popsize -> the strategy with that popsize, otherwise like `first`.
         policy: "ipop" or "bipop".
         start_lower, start_upper: (dim,) box of the starts, or None.
+        scale: (dim,) step sizes are multiples of it, or None for 1.
     """
 
     first: Strategy
@@ -89,6 +92,7 @@ class Restarts:
     policy: str
     start_lower: Array | None = None
     start_upper: Array | None = None
+    scale: Array | None = None
 
     @property
     def name(self) -> str:
@@ -126,6 +130,7 @@ class Restarts:
             generations=0,
             stops={},
             converged=0,
+            succeeded=-1,
             ended=None,
             x0=x0,
             sigma0=float(sigma0),
@@ -147,13 +152,14 @@ class Restarts:
             return state
         asked = int((rows.epoch != INJECTED).sum())
         inner = strategy.tell(state.inner, rows, Values(F))
-        state = state._replace(inner=inner, told=state.told + asked)
+        succeeded = state.run if np.isfinite(F).any() else state.succeeded
+        state = state._replace(inner=inner, told=state.told + asked, succeeded=succeeded)
         stop = strategy.stop(state.inner)
         if stop is None and 0 < state.limit <= state.told:
             stop = reason("maxevals", state.told, state.limit)
         if stop is None:
             return state
-        if stop.criterion in _FINAL:
+        if stop.criterion == "allfailed" and self._is_hopeless(state):
             return state._replace(ended=stop)
         if state.doublings == MOST_DOUBLINGS and not self._goes_small(state):
             return state._replace(ended=reason("maxrestarts", state.run, state.run))
@@ -202,6 +208,12 @@ class Restarts:
             converged=state.converged + stop.converged,
         )
 
+    @staticmethod
+    def _is_hopeless(state: RestartsState) -> bool:
+        """Whether the failures of this run end the search: not if only its start was bad."""
+        bad_start = 0 <= state.succeeded < state.run
+        return not bad_start or state.stops.get("allfailed", 0) >= _BAD_STARTS
+
     def _goes_small(self, state: RestartsState) -> bool:
         """Whether the next run is a small one: the regime that has cost less is next."""
         small_budget, large_budget = _budgets(state)
@@ -211,9 +223,8 @@ class Restarts:
         """Where a run begins. uniform: (dim,) in [0, 1)."""
         if self.start_lower is not None and self.start_upper is not None:
             return self.start_lower * (1 - uniform) + self.start_upper * uniform
-        start: Array = (
-            state.x0 + state.sigma0 * rng.normals(state.seed, (*path, -1), 0, 1, self.dim)[0]
-        )
+        step = state.sigma0 * rng.normals(state.seed, (*path, -1), 0, 1, self.dim)[0]
+        start: Array = state.x0 + (step if self.scale is None else step * self.scale)
         return start
 
     def _strategy(self, state: RestartsState) -> Strategy:
