@@ -115,16 +115,22 @@ class Runner:
                 self._take_in(batch)
             self._serve_signals()
             stop = self._reason()
-        self._evaluator.cancel()
-        self._tell_rest()
+        if stop.criterion == "timeout":
+            self._leave()  # as after a signal: with more time the run can go on exactly
+        else:
+            self._evaluator.cancel()
+            self._tell_rest()
+            if self._journal is not None:
+                self._journal.trace(self._search)
+                self._journal.snapshot(self._search, self._pending, force=True)
         if self._journal is not None:
-            self._journal.trace(self._search)
             self._journal.stopped(stop)
-            self._journal.snapshot(self._search, self._pending, force=True)
         return stop
 
     def _resubmit(self) -> None:
         """Rows that an earlier process left open are evaluated with the same points and seeds."""
+        if self._asynchronous and self._pending:  # killed between its evaluation and its tell
+            self._tell_generation(np.array(list(self._pending), dtype=np.int64))
         rows = self._search.open_rows
         if rows is None:
             return
@@ -143,14 +149,15 @@ class Runner:
         else:
             wanted = 0 if self._flying else min(search.strategy.batch(search.state), left)
         if wanted > 0:
-            self._submit(search.ask(int(wanted)))
+            rows = search.ask(int(wanted))
+            if self._asynchronous and self._journal is not None:
+                self._journal.asked(rows)
+            self._submit(rows)
 
     def _submit(self, rows: Population) -> None:
         seeds = None
         if self._takes_seed:
             seeds = [rng.evaluation_seed(self._search.seed, i) for i in rows.id.tolist()]
-        if self._asynchronous and self._journal is not None:
-            self._journal.asked(rows)
         self._evaluator.submit(rows.id, rows.X, seeds, self._limits.eval_timeout)
         self._flying += len(rows)
 

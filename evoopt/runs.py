@@ -49,16 +49,20 @@ class Run:
         self.directory.close()
 
     def result(self) -> Result | None:
-        """The stored result of a run that has ended."""
+        """The stored result of a run that has ended; a run that only ran out of time goes on."""
         stored = self.directory.result()
         path = self.directory.path
         try:
-            return None if stored is None else loaded(stored, str(path))
+            result = None if stored is None else loaded(stored, str(path))
         except (KeyError, TypeError) as error:
             raise StateError(
                 f"{path}/result.json has not the form of this evoopt ({error!r}); remove it, and "
                 "it is made anew from the log"
             ) from None
+        if result is not None and result.reason.criterion == "timeout":
+            self.directory.remove_result()
+            return None
+        return result
 
     def replay(self, search: Search, observers: tuple[Observer, ...]) -> Pending:
         """Folds the log into the search; says in the log that another process goes on."""

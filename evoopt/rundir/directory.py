@@ -214,6 +214,10 @@ class RunDirectory:
         self.sync()
         write_atomic(self.path / RESULT, to_json(self.path / RESULT, result))
 
+    def remove_result(self) -> None:
+        """Remove result.json: the run goes on."""
+        (self.path / RESULT).unlink(missing_ok=True)
+
     def result(self) -> dict[str, Any] | None:
         """The content of result.json; None if there is none yet."""
         file = self.path / RESULT

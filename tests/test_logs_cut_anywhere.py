@@ -1,0 +1,109 @@
+"""A log that ends after any of its records is gone on with, and can be folded again."""
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import evoopt
+from evoopt.api import Settings, solve
+from evoopt.evaluators import Batch
+from evoopt.evaluators.base import guarded
+from evoopt.problem import FunctionProblem
+from evoopt.result import Result
+
+BOX = (np.full(2, -5.0), np.full(2, 5.0))
+
+
+def rastrigin(x: np.ndarray) -> float:
+    return float(10 * len(x) + (x**2 - 10 * np.cos(2 * np.pi * x)).sum())
+
+
+class Shuffled:
+    """An evaluator of several slots that returns what it has in any order, a few rows at a time."""
+
+    def __init__(self, problem: FunctionProblem, capacity: int, seed: int) -> None:
+        self.problem, self.capacity = problem, capacity
+        self.queue: list[tuple[int, np.ndarray]] = []
+        self.random = random.Random(seed)
+
+    def submit(self, ids: np.ndarray, X: np.ndarray, seeds: object, deadline: object) -> None:
+        self.queue += zip(ids.tolist(), X, strict=True)
+
+    def poll(self, timeout: float) -> Batch | None:
+        self.random.shuffle(self.queue)
+        k = self.random.randint(1, 3)
+        rows, self.queue = self.queue[:k], self.queue[k:]
+        if not rows:
+            return None
+        X = np.array([x for _, x in rows])
+        return Batch(np.array([i for i, _ in rows]), guarded(self.problem, X, None), 0.1)
+
+    def cancel(self) -> None:
+        self.queue.clear()
+
+    def close(self) -> None:
+        self.queue.clear()
+
+
+def searched(folder: Path, seed: int, *, asynchronous: bool) -> Result:
+    problem = FunctionProblem(rastrigin, 2, *BOX)
+    settings = Settings("auto", seed=3, budget=120, asynchronous=asynchronous)
+    evaluator = Shuffled(problem, 3, seed)
+    return solve(problem, settings, run_dir=folder, evaluator=evaluator)
+
+
+def cut(source: Path, folder: Path, records: int) -> None:
+    """A copy of the run whose log ends after so many records, without snapshots and result."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    shutil.rmtree(folder / "snapshots")
+    (folder / "result.json").unlink(missing_ok=True)
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "log.jsonl").write_bytes(b"".join(lines[:records]))
+
+
+def same(a: Result, b: Result) -> bool:
+    return (
+        a.f == b.f
+        and a.x is not None
+        and a.x.tolist() == np.asarray(b.x).tolist()
+        and a.mean.tolist() == b.mean.tolist()
+        and a.sigma == b.sigma
+        and a.evaluations == b.evaluations
+        and a.history.f.tolist() == b.history.f.tolist()
+    )
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_log_cut_after_any_record_is_gone_on_with_and_folds_again(
+    tmp_path: Path, asynchronous: bool
+) -> None:
+    whole = searched(tmp_path / "whole", 1, asynchronous=asynchronous)
+    records = len((tmp_path / "whole" / "log.jsonl").read_bytes().splitlines())
+    for n in range(1, records + 1, 3):
+        cut(tmp_path / "whole", tmp_path / "cut", n)
+        resumed = searched(tmp_path / "cut", n, asynchronous=asynchronous)
+        assert resumed.evaluations == whole.evaluations
+        if not asynchronous:
+            assert same(resumed, whole)
+        cut(tmp_path / "cut", tmp_path / "again", 10**9)
+        assert same(searched(tmp_path / "again", n, asynchronous=asynchronous), resumed)
+    assert records // 3 > 30
+
+
+def test_a_run_that_ran_out_of_time_goes_on_exactly_when_it_is_given_more(tmp_path: Path) -> None:
+    def slow(x: np.ndarray) -> float:
+        time.sleep(0.001)
+        return rastrigin(x)
+
+    words = {"bounds": BOX, "seed": 1, "budget": 150}
+    stops = []
+    while not stops or stops[-1] == "timeout":
+        result = evoopt.minimize(slow, time_limit=0.05, run_dir=tmp_path / "run", **words)
+        stops.append(result.reason.criterion)
+    assert len(stops) > 2
+    assert same(result, evoopt.minimize(slow, **words))
