@@ -87,17 +87,18 @@ def minimize(
         algorithm: "auto" (now: cma-es with BIPOP restarts), "cma-es", "ma-es", "random".
         budget: evaluations of fun, never exceeded; text such as "1000*D" counts in dimensions.
             Default: 10000 dim, or no limit if there is a time limit.
-        target: stop as soon as a value is at least this good.
+        target: stop after the generation in which a value is at least this good.
         seed: 0 to 2**64 - 1; default: drawn, and reported in the Result.
         popsize: candidates per generation; default: 4 + floor(3 ln dim).
         restarts: "none", "ipop" or "bipop"; default: "bipop" with "auto", else "none".
         workers: processes that evaluate at the same time. The result does not depend on it.
         vectorized: fun takes X (k, dim) and returns k values.
         maximize: search for the largest value instead; all values keep the sign of fun.
-        time_limit: seconds.
+        time_limit: seconds of this call; a run in run_dir that it ended goes on at the next call.
         eval_timeout: seconds for one evaluation (needs isolate).
         max_failures: failed evaluations that are tolerated; default: any number, but no more than
-            5 generations in a row in which all fail (20 once one evaluation has succeeded).
+            5 generations in a row in which all fail (20 once one evaluation of the run has
+            succeeded), 20 restarts in a row with restarts, and any number of them with "random".
         isolate: evaluate in worker processes, so that a crash, a hang or an exit of fun costs one
             evaluation and not the search; default: if workers > 1 or eval_timeout is given.
         run_dir: keep a log there. If the folder holds a run of the same call, it is continued.
@@ -178,13 +179,17 @@ def solve(
     Raises: as `minimize`.
     """
     plan = resolve(problem, settings)
-    if run_dir is None:
-        return _run(problem, plan, None, observers, evaluator, callback, request)
-    with take_up(run_dir, problem, plan) as run:
-        stored = run.result()
-        if stored is not None:
-            return stored
-        return _run(problem, run.plan, run, observers, evaluator, callback, request)
+    evaluator = evaluator or make_evaluator(plan.evaluator, problem, plan.workers)
+    try:
+        if run_dir is None:
+            return _run(problem, plan, None, observers, evaluator, callback, request)
+        with take_up(run_dir, problem, plan) as run:
+            stored = run.result()
+            if stored is not None:
+                return stored
+            return _run(problem, run.plan, run, observers, evaluator, callback, request)
+    finally:
+        evaluator.close()
 
 
 def _run(
@@ -192,7 +197,7 @@ def _run(
     plan: Plan,
     run: Any,
     observers: tuple[Observer, ...],
-    evaluator: Evaluator | None,
+    evaluator: Evaluator,
     callback: Callable[[Intermediate], Any] | None,
     request: StopRequest | None,
 ) -> Result:
@@ -202,7 +207,6 @@ def _run(
     journal = None if run is None else Journal(run.directory, search)
     if request is None:
         request = StopRequest() if run is not None else StopRequest.keyboard()
-    evaluator = evaluator or make_evaluator(plan.evaluator, problem, plan.workers)
     where = None if run is None else str(run.directory.path)
     try:
         with request, _one_blas_thread():
@@ -229,8 +233,6 @@ def _run(
         criterion = "interrupted" if isinstance(error, Interrupted) else "invalid"
         error.result = finished(search, plan, StopReason(criterion, 1, 1, str(error)), where)
         raise
-    finally:
-        evaluator.close()
     result = finished(search, plan, reason, where)
     if run is not None:
         run.store(result)

@@ -30,7 +30,7 @@ from evoopt.strategies.stopping import reason
 Array = NDArray[np.float64]
 
 STATE_FORMAT = 1
-_REMEMBERED = 16  # the tells of asked points that a point told once more is looked up in
+_REMEMBERED = 16  # generations of asked points that a point told once more is looked up in
 _RUNNING = StopReason("running", 0, 0, "the search goes on")
 
 
@@ -88,10 +88,13 @@ class AskTell:
         self._plan = resolve(self._problem, settings)
         self._search = self._fresh()
         self._waiting: Pending = {}  # told by id, not in the search yet
-        self._told: deque[list[int]] = deque(maxlen=_REMEMBERED)  # digests of points told
+        self._told = self._memory([])  # digests of points told
 
     def _fresh(self) -> Search:
         return Search(build(self._plan), self._plan.x0, self._plan.sigma0, self._plan.seed)
+
+    def _memory(self, digests: list[int]) -> deque[int]:
+        return deque(digests, maxlen=_REMEMBERED * self._search.strategy.popsize)
 
     @property
     def evaluations(self) -> int:
@@ -104,7 +107,10 @@ class AskTell:
         return self._search.strategy.batch(self._search.state)
 
     def ask(self, k: int | None = None) -> Array:
-        """k points to evaluate (default: as many as make one update). Returns: (k, dim), a copy."""
+        """k points to evaluate (default: as many as make one update). Returns: (k, dim), a copy.
+
+        Each is kept until it is told: tell NaN for one that is given up.
+        """
         wanted = None if k is None else check_count(k, "ask", "k")
         return self._search.ask(wanted).X.copy()
 
@@ -119,8 +125,9 @@ class AskTell:
 
         Args:
             points: (k, dim) points, or the id of one point. Points of `ask` are recognised by
-                their coordinates, in any order; others are taken as found elsewhere, and the
-                search learns from them, too.
+                their coordinates, bit for bit (not after a rounding to float32), in any order;
+                others are taken as found elsewhere: the search learns from them, too, but they do
+                not count in `evaluations`.
             values: (k,) values, or one. NaN, +inf and -inf rank last; what is no real number is
                 refused.
 
@@ -160,7 +167,7 @@ class AskTell:
         self._flush()
 
     def _enter(self, ids: NDArray[np.int64], values: Values) -> None:
-        self._told.append(_digests(self._search.tell(ids, values).X))
+        self._told.extend(_digests(self._search.tell(ids, values).X))
 
     def _flush(self) -> None:
         """Rows told by id enter the search together, in the order of their ids, once nothing else
@@ -174,10 +181,9 @@ class AskTell:
 
     def _refuse_twice(self, X: Array, known: NDArray[np.intp], foreign: NDArray[np.intp]) -> None:
         """An asked point that is told once more is a slip in the caller's loop, no new point."""
-        told, rows = [*self._told, _digests(X[known])], self._search.open_rows
+        seen, rows = {*self._told, *_digests(X[known])}, self._search.open_rows
         if self._waiting and rows is not None:
-            told.append(_digests(rows.X[np.isin(rows.id, list(self._waiting))]))
-        seen = {digest for block in told for digest in block}
+            seen.update(_digests(rows.X[np.isin(rows.id, list(self._waiting))]))
         for row, digest in zip(foreign.tolist(), _digests(X[foreign]), strict=True):
             if digest in seen:
                 raise ConfigurationError(
@@ -294,7 +300,7 @@ class AskTell:
         search = self._fresh()
         search.restore(content["search"])
         self._search = search
-        self._told = deque(content["told"], maxlen=_REMEMBERED)
+        self._told = self._memory(content["told"])
         self._waiting = {
             int(i): (f, None if x is None else Failure(*x))
             for i, (f, x) in content["waiting"].items()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError
+from evoopt.rng import SEED_LIMIT
 
 Array = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ def check_target(value: Any, owner: str) -> float:
 
 def check_seed(value: Any, owner: str) -> int:
     """A whole number in [0, 2**64)."""
-    if not is_whole(value) or not 0 <= value < 2**64:
+    if not is_whole(value) or not 0 <= value < SEED_LIMIT:
         raise refuse(owner, "seed", "a whole number from 0 to 2**64 - 1", value)
     return int(value)
 

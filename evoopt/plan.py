@@ -29,6 +29,7 @@ from evoopt.strategies.base import Strategy
 from evoopt.strategies.compose.bounds import Bounded
 from evoopt.strategies.compose.restarts import POLICIES, Restarts
 from evoopt.strategies.random import RandomSearch
+from evoopt.strategies.weights import MIN_POPSIZE
 
 Array = NDArray[np.float64]
 
@@ -166,6 +167,9 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
     timeout = s.eval_timeout
     if timeout is not None:
         timeout = check_positive(timeout, owner, "eval_timeout", " of seconds")
+    popsize = s.popsize
+    if popsize is not None:
+        popsize = check_count(popsize, owner, "popsize", least=MIN_POPSIZE)
     workers = check_count(s.workers, owner, "workers")
     evaluator = _evaluator(s, workers)
     sigma0 = float(sigma.max())
@@ -187,7 +191,7 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
         budget=budget,
         target=target,
         seed=seed,
-        popsize=s.popsize,
+        popsize=popsize,
         workers=workers,
         time_limit=time_limit,
         eval_timeout=timeout,
@@ -236,12 +240,12 @@ def _method(s: Settings) -> tuple[str, str]:
         raise refuse(s.owner, "restarts", f"one of {', '.join(POLICIES)}", s.restarts)
     if s.algorithm == AUTO:
         return AUTO_ALGORITHM, s.restarts or AUTO_RESTARTS
-    strategy_class(s.algorithm, s.owner)  # refuses an unknown name, with a suggestion
+    cls = strategy_class(s.algorithm, s.owner)  # refuses an unknown name, with a suggestion
     restarts = s.restarts or "none"
-    if restarts != "none" and s.algorithm == "random":
+    if restarts != "none" and "restarts" not in cls.default(1).claims.options:
         raise ConfigurationError(
-            f"{s.owner}(restarts=...) must be left out with algorithm 'random', which never stops "
-            f"by itself; got {restarts!r}"
+            f"{s.owner}(restarts=...) must be left out with algorithm {s.algorithm!r}, which never "
+            f"stops by itself; got {restarts!r}"
         )
     return s.algorithm, restarts
 
@@ -296,7 +300,7 @@ def _sigma(
         width = np.where(np.isfinite(upper - lower), upper - lower, np.maximum(1.0, abs(x0)))
     sigma = SIGMA_SHARE * np.where(width > 0, width, width.max())
     shown = f"{sigma[0]:g}" if (sigma == sigma[0]).all() else "one per variable"
-    of = "the width of the bounds" if np.isfinite(lower).any() else "max(1, |x0|)"
+    of = "the width of the bounds" if np.isfinite(upper - lower).all() else "max(1, |x0|)"
     return sigma, (*notes, f"sigma0={shown} ({SIGMA_SHARE:g} of {of})")
 
 

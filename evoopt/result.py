@@ -17,7 +17,6 @@ NEGINF = "neginf"  # returned -inf: never taken as an optimum
 RAISED = "raised"  # raised an exception
 TIMEOUT = "timeout"  # did not end within `eval_timeout`
 KILLED = "killed"  # its worker process died
-FAILURES = (NAN, POSINF, NEGINF, RAISED, TIMEOUT, KILLED)
 # These end the search, once what was paid for is kept:
 INVALID = "invalid"  # returned no real number: None, text, complex, a wrong shape
 INTERRUPTED = "interrupted"  # KeyboardInterrupt during the evaluation: it counts as not done

@@ -255,7 +255,7 @@ class Runner:
         self._evaluator.cancel()
         if self._pending:  # the result counts them; the log lets a resumed run tell them in time
             ids = np.array(sorted(self._pending), dtype=np.int64)
-            self._search.tell(ids, take(self._pending, ids))
+            tell(self._search, ids, take(self._pending, ids), self._observers)
 
     def _reason(self) -> StopReason | None:
         """Why to stop now, or None."""

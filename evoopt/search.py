@@ -29,8 +29,7 @@ class Search:
         seed: of all random numbers.
         evaluations: rows told, failures included; injected rows do not count.
         failures: kind -> count. first_failure: kind and message of the first one.
-        best_f, best_x, best_id: the best row told; inf, None, -1 before there is one.
-        best_evaluations: how many rows had been told when the best one was.
+        best_f, best_x: the best row told; inf, None before there is one.
         replaying: rows come from a log.
     """
 
@@ -43,8 +42,6 @@ class Search:
         self.first_failure = ""
         self.best_f = math.inf
         self.best_x: Array | None = None
-        self.best_id = -1
-        self.best_evaluations = 0
         self.replaying = False
         self._open: list[Population] = []  # asked, not told: whole blocks, or what is left of them
         self._generation = 0
@@ -108,7 +105,6 @@ class Search:
         f = float(F[i])
         if -math.inf < f < self.best_f:
             self.best_f, self.best_x = f, population.X[i].copy()
-            self.best_id, self.best_evaluations = int(population.id[i]), self.evaluations
         self._record()
 
     def _record(self, force: bool = False) -> None:
@@ -151,8 +147,6 @@ class Search:
             "first_failure": self.first_failure,
             "best_f": self.best_f,
             "best_x": self.best_x,
-            "best_id": self.best_id,
-            "best_evaluations": self.best_evaluations,
             "open": list(self._open),
             "generation": self._generation,
             "history": [(e, f, s, tuple(a)) for e, f, s, a in self._history],
@@ -165,7 +159,6 @@ class Search:
         self.failures = dict(packed["failures"])
         self.first_failure = packed["first_failure"]
         self.best_f, self.best_x = packed["best_f"], packed["best_x"]
-        self.best_id, self.best_evaluations = packed["best_id"], packed["best_evaluations"]
         self._open = list(packed["open"])
         self._generation = packed["generation"]
         self._history = [(e, f, s, list(a)) for e, f, s, a in packed["history"]]

@@ -372,7 +372,7 @@ def test_scaled_variables_are_searched_as_if_they_were_equal() -> None:
         ({"x0": [1.0], "budget": "0.3D"}, "budget=...) must be a whole number >= 1, or text"),
         ({"x0": [1.0], "seed": True}, "seed=...) must be a whole number from 0"),
         ({"x0": [1.0], "seed": 2**64}, "seed=...) must be a whole number from 0"),
-        ({"x0": [1.0], "popsize": 1}, "popsize=...) must be at least 2; got 1"),
+        ({"x0": [1.0], "popsize": 1}, "popsize=...) must be a whole number >= 2; got 1"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named_in_one_line(

@@ -259,7 +259,7 @@ def _safe_gap(weights: Array, c_1: float, c_mu: float, dim: int) -> float:
     of symmetric matrices: a = 1 - c_1 - c_mu sum w is the decay, and a row of negative weight, made
     sqrt(n) long in the metric of C_0, takes at most c_mu |w| n C_0. From C = C_0 the smallest
     relative eigenvalue after k generations is therefore at least a^k - b (1 - a^k)/(1 - a). The gap
-    leaves `_SAFE_FLOOR` at the decomposition. (Eq. (52) is the case k = 1, floor 0.)
+    leaves `_SAFE_FLOOR` at the decomposition. (Eq. (52) implies the case k = 1, floor 0.)
     """
     a = 1 - c_1 - c_mu * float(weights.sum())
     b = c_mu * dim * float(-weights[weights < 0].sum())

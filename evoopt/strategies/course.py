@@ -103,18 +103,20 @@ class Course(NamedTuple):
         """After a generation with the values f, best first, failed ones last, and its new mean."""
         g = self.generations + 1
         best, worst = f[0], f[-1]
-        if not -math.inf < worst < math.inf:  # failed: the worst finite one counts
-            finite = [v for v in f if -math.inf < v < math.inf]
-            worst = finite[-1] if len(finite) > 1 else math.inf
+        if not -math.inf < worst < math.inf:  # failed rows are no evidence
+            f = [v for v in f if -math.inf < v < math.inf]
+            worst = f[-1] if len(f) > 1 else math.inf
         anchor, anchor_generation = self.anchor, self.anchor_generation
         if bar is not None and g % _LOOK == 0:
             moved = mean - anchor
-            square = moved.dot(moved)
+            with np.errstate(over="ignore"):  # inf is as good: it is far
+                square = moved.dot(moved)
             distance, offset, share = bar
             age = (g - anchor_generation) / (offset + share * g)
             if not (square <= distance * distance or square <= distance * distance * age):
                 anchor, anchor_generation = mean, g
         improved = best < self.best_f
+        is_flat = len(f) > 1 and best == f[int(_FLAT_QUANTILE * len(f))]
         first = self.spread_first
         return Course(
             self.trail.append((best, f[len(f) // 2])),
@@ -123,7 +125,7 @@ class Course(NamedTuple):
             g if improved else self.best_generation,
             worst - best,
             worst - best if first == math.inf else first,
-            self.flat + 1 if best == f[int(_FLAT_QUANTILE * len(f))] else 0,
+            self.flat + 1 if is_flat else 0,
             0,
             anchor,
             anchor_generation,

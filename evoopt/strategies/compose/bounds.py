@@ -73,8 +73,12 @@ class Bounded:
         return Claims(translation=False)  # the margin depends on where the bounds lie
 
     def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> BoundedState:
-        """x0: (dim,) inside the box."""
-        start = self._inward(np.asarray(x0, dtype=np.float64)[None])[0]
+        """x0: (dim,); a coordinate outside the box is reflected into it."""
+        x = np.array(x0, dtype=np.float64)
+        t = self.transform
+        inside = (t.lower <= x[self.free]) & (t.upper >= x[self.free])
+        x[self.free] = np.where(inside, x[self.free], t.to_box(x[None, self.free])[0])
+        start = self._inward(x[None])[0]
         return BoundedState(self.inner.init(start, sigma0, seed, path))
 
     def ask(self, state: BoundedState, k: int) -> tuple[Population, BoundedState]:

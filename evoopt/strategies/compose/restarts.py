@@ -32,7 +32,7 @@ MOST_DOUBLINGS = 9  # of the population, as in pycma's `restarts`
 _INCREASE = 2  # factor of the population (IPOP)
 _SMALL_SIGMA = 2  # small runs start with sigma0 * 10^(-2 u), u ~ U[0, 1] (BIPOP, Sec. 2)
 _SMALL_SHARE = 0.5  # of the large budget that a small run may take, and of the large popsize
-_BAD_STARTS = 3  # runs that failed from their first to their last evaluation, before giving up
+_BAD_STARTS = 20  # runs in a row that failed from their first to their last evaluation: give up
 
 
 class RestartsState(NamedTuple):
@@ -162,7 +162,8 @@ class Restarts:
         if stop.criterion == "allfailed" and self._is_hopeless(state):
             return state._replace(ended=stop)
         if state.doublings == MOST_DOUBLINGS and not self._goes_small(state):
-            return state._replace(ended=reason("maxrestarts", state.run, state.run))
+            ended = reason("maxrestarts", state.run, state.run)
+            return state._replace(ended=ended, converged=state.converged + stop.converged)
         return self._restart(state, stop)
 
     @staticmethod
@@ -212,7 +213,7 @@ class Restarts:
     def _is_hopeless(state: RestartsState) -> bool:
         """Whether the failures of this run end the search: not if only its start was bad."""
         bad_start = 0 <= state.succeeded < state.run
-        return not bad_start or state.stops.get("allfailed", 0) >= _BAD_STARTS
+        return not bad_start or state.run - state.succeeded >= _BAD_STARTS
 
     def _goes_small(self, state: RestartsState) -> bool:
         """Whether the next run is a small one: the regime that has cost less is next."""
