@@ -7,7 +7,8 @@ interval is a paired bootstrap of the difference of the mean areas.
 
     python benchmarks/perf/search.py --dims 5 20 --workers 2 -o search.json --figure ecdf.png
 
-Runs that stand in the output file already are not repeated: an interrupted call can be taken up.
+Runs that stand beside the output already (.runs.jsonl) are not repeated: an interrupted call can be
+taken up. The .npz has the run times to all targets, evaluations, inf where a target was missed.
 """
 
 from __future__ import annotations
@@ -220,6 +221,12 @@ def main() -> None:
             file.flush()
     chosen = [record for record in records if tuple(record["task"]) in set(tasks)]
     rows = report(chosen, arguments.dims, arguments.budget)
+    np.savez_compressed(
+        arguments.output.with_suffix(".npz"),
+        tasks=np.array([json.dumps(record["task"]) for record in chosen]),
+        times=np.array([as_run(record).times() for record in chosen]),
+        evaluations=np.array([record["evaluations"] for record in chosen]),
+    )
     if arguments.figure:
         runs: dict[str, list[Run]] = {engine: [] for engine in arguments.engines}
         first = arguments.seeds[0]  # one run per instance, as the picture says
