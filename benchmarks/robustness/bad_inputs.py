@@ -1,4 +1,4 @@
-"""The 78 bad inputs, beside those of two peers: what came of each, as a table.
+"""The bad inputs, beside those of two peers: what came of each, as a table.
 
 The table of cases, the objectives and the judge are those of tests/bad_inputs. Every case runs in a
 process of its own that is ended after some seconds, so that a hang or a crash is an outcome, too.
