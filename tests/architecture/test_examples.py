@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,17 @@ def test_examples_print_what_they_say(
 
 def test_the_package_itself_has_an_example() -> None:
     assert "evoopt" in with_examples()
+
+
+def test_the_example_of_the_readme_prints_what_it_says() -> None:
+    """Digits may differ with the processor; the fields, the success and the reason do not."""
+    text = (ROOT / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    shown = text.split("```text\n")[1].split("```")[0].splitlines()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    printed = done.stdout.splitlines()
+    assert [line.split()[0] for line in printed] == [line.split()[0] for line in shown]
+    fields = dict(line.split(maxsplit=1) for line in printed)
+    assert float(fields["f"]) <= 1e-8
+    assert fields["success"] == "True"
+    assert fields["reason"].startswith("ftarget")
