@@ -148,19 +148,20 @@ class PoolEvaluator:
     def _dispatch(self) -> None:
         """Give rows to idle workers, and start workers while there are more rows than those."""
         idle = [worker for worker in self._workers if worker.idle]
-        while idle and self._queue:
-            rows = self._next_rows(len(idle))
-            self._send(idle.pop(), rows)
         coming = sum(not worker.ready for worker in self._workers)
+        free = coming + self.capacity - len(self._workers)  # slots that will be there soon
+        while idle and self._queue:
+            rows = self._next_rows(len(idle) + free)
+            self._send(idle.pop(), rows)
         wanted = min(len(self._queue) - coming, self.capacity - len(self._workers))
         for _ in range(wanted):
             self._workers.append(_Worker(*launched(self._pickled)))
 
-    def _next_rows(self, idle: int) -> list[_Row]:
-        """One row, or where rows are cheap, an equal share of all: one message for each worker."""
+    def _next_rows(self, slots: int) -> list[_Row]:
+        """One row, or where rows are cheap, an equal share of all: one message for each slot."""
         size = 1
         if self._pace.seconds is not None and self._pace.seconds < CHEAP_SECONDS:
-            size = min(-(-len(self._queue) // idle), self._pace.rows())
+            size = min(-(-len(self._queue) // slots), self._pace.rows())
         rows = [self._queue.popleft()]
         while len(rows) < size and _sociable(rows[0]) and _sociable(self._queue[0]):
             rows.append(self._queue.popleft())

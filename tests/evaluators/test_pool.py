@@ -101,7 +101,10 @@ def test_200_cheap_rows_have_the_values_of_the_serial_evaluator(pool):
 
 
 def test_cheap_rows_travel_in_one_message_per_worker(pool):
+    end = time.monotonic() + PATIENCE
+    pool._pace.seconds = 1e-6  # cheap rows start the second worker, too
     while sum(worker.idle for worker in pool._workers) < 2:
+        assert time.monotonic() < end, "the pool does not fill its slots"
         evaluated(pool, orders(0, 0))
     pool._pace.seconds = 1e-6
     pool.submit(np.arange(20), orders(*[0] * 20), None, None)
