@@ -249,9 +249,9 @@ def test_numpys_global_generator_is_neither_used_nor_moved() -> None:
         np.random.rand()  # noqa: NPY002  # what a user may do
         return sphere(x)
 
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002  # the global generator is what is watched
     a = evoopt.minimize(sphere, bounds=BOX, budget=100, seed=1)
-    assert np.random.rand() == np.random.RandomState(5).rand()  # noqa: NPY002
+    assert np.random.rand() == np.random.RandomState(5).rand()  # noqa: NPY002  # the global generator is what is watched
     assert_same(a, evoopt.minimize(noisy, bounds=BOX, budget=100, seed=1))
 
 

@@ -303,9 +303,9 @@ def test_what_ask_returns_and_what_tell_is_given_stay_the_callers() -> None:
 
 
 def test_asking_draws_nothing_from_numpys_global_generator() -> None:
-    np.random.seed(3)  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002  # the global generator is what is watched
     driven(made(), 50)
-    assert np.random.rand() == np.random.RandomState(3).rand()  # noqa: NPY002
+    assert np.random.rand() == np.random.RandomState(3).rand()  # noqa: NPY002  # the global generator is what is watched
 
 
 def test_failed_values_rank_last_and_are_counted() -> None:

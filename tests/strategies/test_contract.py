@@ -247,9 +247,9 @@ def test_a_state_restored_from_disk_continues_bit_identically(name, told, dim):
 def test_numpys_global_generator_is_neither_read_nor_written(name):
     def points(global_seed):
         np.random.seed(global_seed)  # noqa: NPY002 # the very thing under test
-        before = driving.fingerprint(np.random.get_state())  # noqa: NPY002
+        before = driving.fingerprint(np.random.get_state())  # noqa: NPY002  # the global generator is what is watched
         _, state = prepared(name, 3)
-        assert driving.fingerprint(np.random.get_state()) == before  # noqa: NPY002
+        assert driving.fingerprint(np.random.get_state()) == before  # noqa: NPY002  # the global generator is what is watched
         return driving.fingerprint(state)
 
     assert points(1) == points(2)
