@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from evoopt.errors import MissingDependencyError as MissingDependencyError
     from evoopt.errors import ObjectiveError as ObjectiveError
     from evoopt.errors import StateError as StateError
+    from evoopt.evaluators.programs import Program as Program
     from evoopt.problem import FunctionProblem as FunctionProblem
     from evoopt.problem import Problem as Problem
     from evoopt.result import Failure as Failure
     from evoopt.result import Result as Result
     from evoopt.result import StopReason as StopReason
     from evoopt.result import Values as Values
+    from evoopt.scipy_bridge import scipy_method as scipy_method
+    from evoopt.space import Categorical as Categorical
     from evoopt.space import Float as Float
+    from evoopt.space import Integer as Integer
     from evoopt.space import Space as Space
 
 __version__ = "0.1.0"
@@ -44,9 +48,11 @@ _MODULES = {
         "ObjectiveError",
         "StateError",
     ),
+    "evoopt.evaluators.programs": ("Program",),
     "evoopt.problem": ("FunctionProblem", "Problem"),
     "evoopt.result": ("Failure", "Result", "StopReason", "Values"),
-    "evoopt.space": ("Float", "Space"),
+    "evoopt.scipy_bridge": ("scipy_method",),
+    "evoopt.space": ("Categorical", "Float", "Integer", "Space"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +16,20 @@ from evoopt.bounds import check_bounds
 from evoopt.checks import check_start, refuse
 from evoopt.errors import Interrupted, ObjectiveError
 from evoopt.evaluators import Evaluator, make_evaluator
+from evoopt.evaluators.programs import Program, ProgramProblem
 from evoopt.journal import Journal
 from evoopt.objective import load_function
 from evoopt.observers.base import Observer
-from evoopt.plan import Plan, Settings, build, resolve
+from evoopt.plan import Plan, build, resolve
 from evoopt.problem import FunctionProblem, Problem
 from evoopt.result import Result, StopReason
 from evoopt.runner import Limits, Runner
 from evoopt.runs import finished, take_up
 from evoopt.search import Search
+from evoopt.settings import Settings
 from evoopt.signals import StopRequest
+from evoopt.space import Space
+from evoopt.warm import dim_of
 
 Array = NDArray[np.float64]
 
@@ -52,9 +56,10 @@ class Intermediate:
 
 def minimize(
     fun: Callable[..., Any] | str,
-    x0: ArrayLike | None = None,
+    x0: ArrayLike | Mapping[str, Any] | None = None,
     *,
     bounds: Any = None,
+    space: Space | Mapping[str, Any] | None = None,
     sigma0: float | Sequence[float] | None = None,
     algorithm: str = "auto",
     budget: int | str | None = None,
@@ -69,22 +74,34 @@ def minimize(
     eval_timeout: float | None = None,
     max_failures: int | None = None,
     isolate: bool | None = None,
+    options: Mapping[str, object] | None = None,
+    engine: str | None = None,
+    ray_address: str | None = None,
+    gpus: Sequence[str | int] | None = None,
+    asynchronous: bool = False,
+    warm_start: tuple[ArrayLike, ArrayLike] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     callback: Callable[[Intermediate], Any] | None = None,
 ) -> Result:
     """Search for the x with the smallest fun(x).
 
     Args:
-        fun: takes x (dim,) and returns a real number; or "module:function", "file.py:function".
+        fun: takes x (dim,) and returns a real number; or "module:function", "file.py:function"; or
+            an `evoopt.Program`, a command with placeholders that prints the number.
             NaN, +inf, -inf, exceptions, time-outs and dead workers count as failed evaluations:
             they rank last and are reported in `Result.failures`. If it has a parameter named
             `seed` it gets one per evaluation.
         x0: (dim,) where to start; default: the centre of the bounds.
         bounds: (lower, upper), numbers or (dim,), or one such pair per variable; None, -inf and inf
             for no bound. No point outside is ever evaluated.
+        space: named parameters, {"rate": Float(1e-5, 0.1, log=True), "layers": Integer(1, 8),
+            "act": ["relu", "gelu"]} or a `Space`. fun then takes a dict (a list of k dicts if
+            vectorized), x0 is one, and so is `Result.point`; bounds are left out.
         sigma0: initial step size in the units of x, one number or one per variable; about a fifth
-            of the region of interest, and that of the bounds by default.
-        algorithm: "auto" (now: cma-es with BIPOP restarts), "cma-es", "ma-es", "random".
+            of the region of interest, and that of the bounds by default. In a space: in units of
+            the range of each parameter, 0.2 by default.
+        algorithm: "auto" (a quadratic model first, then BIPOP restarts of what fits the dimension)
+            or a name of `evoopt.strategies.STRATEGIES`: "cma-es", "ma-es", "lm-ma-es", ...
         budget: evaluations of fun, never exceeded; text such as "1000*D" counts in dimensions.
             Default: 10000 dim, or no limit if there is a time limit.
         target: stop after the generation in which a value is at least this good.
@@ -101,6 +118,20 @@ def minimize(
             succeeded), 20 restarts in a row with restarts, and any number of them with "random".
         isolate: evaluate in worker processes, so that a crash, a hang or an exit of fun costs one
             evaluation and not the search; default: if workers > 1 or eval_timeout is given.
+        options: own options of the algorithm by name, such as {"active": False}; `evoopt list
+            algorithms` shows them. What an algorithm does not take is refused.
+        engine: "serial" or "vectorized" (in this process), "pool" (worker processes), "process"
+            (a process for each evaluation; for a `Program`), "ray" (actors of a Ray cluster);
+            default: "pool" where isolate asks for it.
+        ray_address: of a running cluster, for engine "ray"; default: one of its own on this host.
+        gpus: dealt out among the workers of engine "process", as CUDA_VISIBLE_DEVICES names them.
+        asynchronous: learn from each value as it comes instead of waiting for its generation: for
+            several workers and evaluations of unequal length. Every value is used, however late,
+            and popsize is by default at least half of workers. The result then depends on which
+            value came first; `Result.notes` says how late they came.
+        warm_start: (X, F), X (k, dim), or k dicts of a space, and F (k,): points and values of an
+            earlier, similar search, from which the first distribution is made; x0 and sigma0 are
+            then left out.
         run_dir: keep a log there. If the folder holds a run of the same call, it is continued.
         callback: called after each generation with an `Intermediate`; may raise StopIteration, or
             return True, to stop.
@@ -121,19 +152,41 @@ def minimize(
         >>> r.f <= 1e-9, r.reason.criterion
         (True, 'ftarget')
     """
-    start = None if x0 is None else check_start(x0, "minimize")
-    lower, upper = check_bounds(bounds, None if start is None else len(start))
+    if isinstance(fun, Program):
+        if space is not None:
+            raise refuse("minimize", "space", "left out with a program: Program(space=...)", space)
+        space = fun.space
+    if space is None:
+        start = None if x0 is None else check_start(x0, "minimize")
+        dim = fun.dim if isinstance(fun, Program) else dim_of(warm_start, bounds)
+        lower, upper = check_bounds(bounds, dim if start is None else len(start))
+        if len(lower) == 0:
+            raise refuse("minimize", "bounds", "of at least one variable", bounds)
+    else:
+        space = Space.of(space)
+        if not isinstance(x0, Mapping | None):
+            raise refuse("minimize", "x0", "a dict of parameters with space", x0)
+        start = None if x0 is None else space.encode(x0)
+        warm_start = space.encoded(warm_start)
+        if bounds is not None:
+            raise refuse("minimize", "bounds", "left out with space, which has its own", bounds)
     if isinstance(fun, str):
         fun = load_function(fun)
     if not callable(fun):
         raise refuse("minimize", "fun", "callable, or text like 'module:function'", fun)
-    dim = len(lower)
-    if dim == 0:
-        raise refuse("minimize", "bounds", "of at least one variable", bounds)
     name = getattr(fun, "__name__", type(fun).__name__)
-    problem = FunctionProblem(
-        fun, dim, lower, upper, name=name, vectorized=bool(vectorized), maximize=bool(maximize)
-    )
+    many, largest = bool(vectorized), bool(maximize)
+    problem: Problem
+    if isinstance(fun, Program):
+        if space is not None:
+            lower, upper = space.lower, space.upper
+        problem = ProgramProblem(fun, len(lower), lower, upper, maximize=largest)
+    elif space is None:
+        problem = FunctionProblem(
+            fun, len(lower), lower, upper, name=name, vectorized=many, maximize=largest
+        )
+    else:
+        problem = space.problem(fun, name=name, vectorized=many, maximize=largest)
     settings = Settings(
         algorithm=algorithm,
         x0=None if start is None else start.tolist(),
@@ -150,6 +203,12 @@ def minimize(
         isolate=isolate,
         vectorized=bool(vectorized),
         maximize=bool(maximize),
+        options=options,
+        engine=engine,
+        ray_address=ray_address,
+        gpus=gpus,
+        asynchronous=bool(asynchronous),
+        warm_start=warm_start,
     )
     return solve(problem, settings, run_dir=run_dir, callback=callback)
 
@@ -179,7 +238,14 @@ def solve(
     Raises: as `minimize`.
     """
     plan = resolve(problem, settings)
-    evaluator = evaluator or make_evaluator(plan.evaluator, problem, plan.workers)
+    evaluator = evaluator or make_evaluator(
+        plan.evaluator,
+        problem,
+        plan.workers,
+        gpus=settings.gpus,
+        ray_address=settings.ray_address,
+        folder=None if run_dir is None else os.path.join(run_dir, "trials"),
+    )
     try:
         if run_dir is None:
             return _run(problem, plan, None, observers, evaluator, callback, request)
@@ -202,7 +268,7 @@ def _run(
     request: StopRequest | None,
 ) -> Result:
     """From the plan to the result; the log is kept where there is a `run`."""
-    search = Search(build(plan), plan.x0, plan.sigma0, plan.seed)
+    search = Search(build(plan), plan.x0, plan.sigma0, plan.seed, asynchronous=plan.asynchronous)
     pending = {} if run is None else run.replay(search, observers)
     journal = None if run is None else Journal(run.directory, search)
     if request is None:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import zlib
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evoopt import rng
 from evoopt.bounds import check_bounds
 from evoopt.checks import check_count, check_start, is_whole
 from evoopt.errors import ConfigurationError, ObjectiveError, StateError
 from evoopt.journal import Pending, take
 from evoopt.objective import call_at_once
-from evoopt.plan import Settings, build, resolve
+from evoopt.options import takers, takes
+from evoopt.plan import build, resolve
 from evoopt.problem import FunctionProblem, classified
+from evoopt.recognition import Memory, digests, marks, recognised
 from evoopt.result import INVALID, Failure, Result, StopReason, Values
 from evoopt.rundir import encode_values, pack, unpack
 from evoopt.runs import finished
 from evoopt.search import Search
+from evoopt.settings import Settings
+from evoopt.strategies.base import Population
 from evoopt.strategies.states import state_classes
 from evoopt.strategies.stopping import reason
+from evoopt.warm import dim_of
 
 Array = NDArray[np.float64]
 
 STATE_FORMAT = 1
+_MOST_OPEN = 1000  # generations of asked points that may wait to be told
 _REMEMBERED = 16  # generations of asked points that a point told once more is looked up in
 _RUNNING = StopReason("running", 0, 0, "the search goes on")
 
@@ -44,8 +47,11 @@ class AskTell:
         x0: (dim,) where to start; default: the centre of the bounds.
         sigma0: initial step size, one number or one per variable.
         seed: 0 to 2**64 - 1; default: drawn; see `result.seed`.
-        bounds, popsize, restarts: as in `minimize`.
+        bounds, popsize, restarts, options, warm_start: as in `minimize`.
         target: `stop` reports it when a value is at least this good.
+        workers: how many points you evaluate at the same time, if you ask for a new one whenever a
+            value comes: popsize is then at least half as many by default. Every value is used,
+            however late.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -71,9 +77,13 @@ class AskTell:
         popsize: int | None = None,
         restarts: str | None = None,
         target: float | None = None,
+        options: Mapping[str, object] | None = None,
+        warm_start: tuple[ArrayLike, ArrayLike] | None = None,
+        workers: int = 1,
     ) -> None:
         start = None if x0 is None else check_start(x0, "AskTell")
-        lower, upper = check_bounds(bounds, None if start is None else len(start), "AskTell")
+        dim = dim_of(warm_start, bounds) if start is None else len(start)
+        lower, upper = check_bounds(bounds, dim, "AskTell")
         self._problem = FunctionProblem(_never, len(lower), lower, upper, name="AskTell")
         settings = Settings(
             algorithm=algorithm,
@@ -83,18 +93,24 @@ class AskTell:
             popsize=popsize,
             restarts=restarts,
             target=target,
+            options=options,
+            warm_start=warm_start,
+            workers=workers,
+            asynchronous=check_count(workers, "AskTell", "workers") > 1,
+            batches=True,
             owner="AskTell",
         )
         self._plan = resolve(self._problem, settings)
         self._search = self._fresh()
         self._waiting: Pending = {}  # told by id, not in the search yet
-        self._told = self._memory([])  # digests of points told
+        self._told = self._memory([])
 
     def _fresh(self) -> Search:
-        return Search(build(self._plan), self._plan.x0, self._plan.sigma0, self._plan.seed)
+        p = self._plan
+        return Search(build(p), p.x0, p.sigma0, p.seed, asynchronous=p.asynchronous)
 
-    def _memory(self, digests: list[int]) -> deque[int]:
-        return deque(digests, maxlen=_REMEMBERED * self._search.strategy.popsize)
+    def _memory(self, known: list[int]) -> Memory:
+        return Memory(_REMEMBERED * self._search.strategy.popsize, known)
 
     @property
     def evaluations(self) -> int:
@@ -110,24 +126,36 @@ class AskTell:
         """k points to evaluate (default: as many as make one update). Returns: (k, dim), a copy.
 
         Each is kept until it is told: tell NaN for one that is given up.
+
+        Raises:
+            ConfigurationError: k is no whole number >= 1, or a thousand generations were never
+                told.
         """
-        wanted = None if k is None else check_count(k, "ask", "k")
-        return self._search.ask(wanted).X.copy()
+        return np.array(self._asked("ask", k).X)
 
     def ask_ids(self, k: int | None = None) -> list[tuple[int, Array]]:
         """As `ask`, each point with its id, for telling values one by one in any order."""
-        wanted = None if k is None else check_count(k, "ask_ids", "k")
-        rows = self._search.ask(wanted)
-        return list(zip(rows.id.tolist(), rows.X.copy(), strict=True))
+        rows = self._asked("ask_ids", k)
+        return list(zip(rows.id.tolist(), np.array(rows.X), strict=True))
+
+    def _asked(self, call: str, k: int | None) -> Population:
+        wanted = None if k is None else check_count(k, call, "k")
+        rows = self._search.open_rows
+        if rows is not None and len(rows) > _MOST_OPEN * self._search.strategy.popsize:
+            raise ConfigurationError(
+                f"{call}(k=...) must wait for tell: {len(rows)} points were asked and never told; "
+                "tell NaN for those that are given up"
+            )
+        return self._search.ask(wanted)
 
     def tell(self, points: ArrayLike | int, values: Any) -> None:
         """Tell values.
 
         Args:
             points: (k, dim) points, or the id of one point. Points of `ask` are recognised by
-                their coordinates, bit for bit (not after a rounding to float32), in any order;
-                others are taken as found elsewhere: the search learns from them, too, but they do
-                not count in `evaluations`.
+                their coordinates, bit for bit or rounded to float32, in any order; others are taken
+                as found elsewhere: the search learns from them, too, but they do not count in
+                `evaluations`.
             values: (k,) values, or one. NaN, +inf and -inf rank last; what is no real number is
                 refused.
 
@@ -141,7 +169,7 @@ class AskTell:
             return
         X = self._points(points)
         told = self._values(values, X)
-        ids = self._recognised(X)
+        ids = recognised(X, self._search.open_rows, self._waiting)
         if ids[0] >= 0 and (ids[:-1] < ids[1:]).all():  # all known, in order
             self._enter(ids, told)
             self._flush()
@@ -149,6 +177,7 @@ class AskTell:
         foreign = np.flatnonzero(ids < 0)
         known = np.flatnonzero(ids >= 0)
         if len(foreign):
+            self._refuse_foreign(X[foreign])
             self._refuse_twice(X, known, foreign)
         if len(known):
             known = known[np.argsort(ids[known], kind="stable")]
@@ -167,7 +196,7 @@ class AskTell:
         self._flush()
 
     def _enter(self, ids: NDArray[np.int64], values: Values) -> None:
-        self._told.extend(_digests(self._search.tell(ids, values).X))
+        self._told.add(self._search.tell(ids, values).X)
 
     def _flush(self) -> None:
         """Rows told by id enter the search together, in the order of their ids, once nothing else
@@ -181,10 +210,10 @@ class AskTell:
 
     def _refuse_twice(self, X: Array, known: NDArray[np.intp], foreign: NDArray[np.intp]) -> None:
         """An asked point that is told once more is a slip in the caller's loop, no new point."""
-        seen, rows = {*self._told, *_digests(X[known])}, self._search.open_rows
+        seen, rows = {*self._told.marks(), *digests(X[known])}, self._search.open_rows
         if self._waiting and rows is not None:
-            seen.update(_digests(rows.X[np.isin(rows.id, list(self._waiting))]))
-        for row, digest in zip(foreign.tolist(), _digests(X[foreign]), strict=True):
+            seen.update(marks(rows.X[np.isin(rows.id, list(self._waiting))]))
+        for row, digest in zip(foreign.tolist(), digests(X[foreign]), strict=True):
             if digest in seen:
                 raise ConfigurationError(
                     f"tell(X=...) must hold each asked point once; got row {row}, told before"
@@ -203,10 +232,19 @@ class AskTell:
             raise ConfigurationError(f"tell(X=...) must have shape (k, {dim}); got {X.shape}")
         if not np.isfinite(X).all():
             raise ConfigurationError("tell(X=...) must be finite; got NaN or inf")
+        return X
+
+    def _refuse_foreign(self, X: Array) -> None:
+        """Points found elsewhere that the search cannot learn from. X: (k, dim)."""
         lower, upper = self._plan.lower, self._plan.upper
         if ((lower > X) | (upper < X)).any():
             raise ConfigurationError("tell(X=...) must lie within the bounds; got a point outside")
-        return X
+        algorithm = self._plan.algorithm
+        if not takes(algorithm, "inject"):
+            raise ConfigurationError(
+                f"tell(X=...) must be points of ask with algorithm {algorithm!r}; others can be "
+                f"told to {', '.join(takers('inject'))}"
+            )
 
     @staticmethod
     def _values(values: Any, X: Array) -> Values:
@@ -218,22 +256,6 @@ class AskTell:
             if failure.kind == INVALID:
                 raise ObjectiveError(f"tell(F=...): {failure.message}")
         return classified(F, None, failures)
-
-    def _recognised(self, X: Array) -> NDArray[np.int64]:
-        """Ids of the open rows with these coordinates, -1 where there is none."""
-        rows = self._search.open_rows
-        if rows is not None and not self._waiting and np.array_equal(rows.X, X):
-            return rows.id
-        place: dict[bytes, list[int]] = {}
-        if rows is not None:
-            for i, x in zip(rows.id.tolist(), rows.X, strict=True):
-                if i not in self._waiting:
-                    place.setdefault(x.tobytes(), []).append(i)
-        ids = []
-        for x in X:
-            same = place.get(x.tobytes())
-            ids.append(same.pop(0) if same else -1)
-        return np.array(ids, dtype=np.int64)
 
     @property
     def stop(self) -> StopReason | None:
@@ -261,7 +283,7 @@ class AskTell:
         arrays, content = pack(
             {
                 "search": self._search.pack(),
-                "told": list(self._told),
+                "told": self._told.marks(),
                 "waiting": {
                     str(i): (f, None if x is None else (x.kind, x.message))
                     for i, (f, x) in self._waiting.items()
@@ -318,22 +340,6 @@ def _rows(values: Values, rows: NDArray[np.intp]) -> Values:
     place = {int(r): new for new, r in enumerate(rows)}
     failures = {place[r]: f for r, f in values.failures.items() if r in place}
     return Values(values.F[rows], failures=failures)
-
-
-def _digests(X: Array) -> list[int]:
-    """One number per row, the same for equal rows and, but for chance, no others. X: (k, dim)."""
-    words = np.ascontiguousarray(X).view(np.uint64)
-    mixed: list[int] = ((words ^ (words >> 29)) * _mixers(X.shape[1])).sum(axis=1).tolist()
-    return mixed
-
-
-@functools.cache
-def _mixers(dim: int) -> NDArray[np.uint64]:
-    """(dim,) odd numbers of 64 random bits, always the same."""
-    bits = rng.uniforms(0, (), 0, 2, dim) * 2.0**32
-    high, low = bits.astype(np.uint64)
-    mixers: NDArray[np.uint64] = (high << np.uint64(32)) | low | np.uint64(1)
-    return mixers
 
 
 def _checksum(content: Any, arrays: dict[str, Array]) -> int:

@@ -48,6 +48,11 @@ class Transform:
         low[unbounded_low], high[unbounded_high] = 0.0, 0.0
         return Transform(lower, upper, low, high)
 
+    @staticmethod
+    def without_margins(lower: Array, upper: Array) -> Transform:
+        """The identity in the box, and a reflection outside; lower < upper, (dim,) each."""
+        return Transform(lower, upper, np.zeros_like(lower), np.zeros_like(upper))
+
     def to_box(self, U: Array) -> Array:
         """Points of R^n into the box. U: (k, dim). Returns: (k, dim), never outside."""
         inner_low, inner_high = self.lower + self.low, self.upper - self.high

@@ -1,11 +1,13 @@
 """The log of a search: what is written while it runs, and how a search is folded from it again.
 
 Records, besides the header and notes of the run directory (`i` first id, `n` rows, `e` epoch,
-`x` CRC-32 of the points, `f` values, `s` row -> [kind, message] of failures):
+`x` CRC-32 of the points, or of what they are drawn from, `f` values, `s` row -> [kind, message] of
+failures):
 
     gen    i n e x f s    a whole generation, asked, evaluated and told, of a cheap objective
     ask    i n e x        candidates of which some are still to be evaluated
-    eval   i f s X d      ids evaluated, their values, points, and seconds; not told yet
+    eval   i f s X d      ids evaluated, their values, points, and seconds; not told yet (no X
+                          where a strategy draws its points when they are looked at)
     tell   i              ids told, in this order; their values stand in earlier `eval` records
     trace  v f g a        evaluations, best f, sigma, axes: for plots; a replay makes them anew
     open                  another process took the run up
@@ -17,7 +19,6 @@ Points of cheap objectives are not stored: they are drawn again and compared wit
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ from evoopt.result import Failure, StopReason, Values
 from evoopt.rundir import RunDirectory, decode_values, encode_values, pack, unpack
 from evoopt.search import Search
 from evoopt.strategies.base import Ids, Population
+from evoopt.strategies.drawn import checksum, is_drawn
 from evoopt.strategies.states import state_classes
 
 Array = NDArray[np.float64]
@@ -75,7 +77,9 @@ class Journal:
 
     def evaluated(self, ids: Ids, X: Array, values: Values, seconds: float) -> None:
         """Values that are safe from here on."""
-        fields = {"i": ids.tolist(), **_values_fields(values), "X": encode_values(X), "d": seconds}
+        fields = {"i": ids.tolist(), **_values_fields(values), "d": seconds}
+        if not is_drawn(X):
+            fields["X"] = encode_values(X)
         self.directory.append("eval", fields, seconds=seconds / max(1, len(ids)))
 
     def told(self, ids: Ids) -> None:
@@ -131,9 +135,8 @@ def resume(directory: RunDirectory, search: Search, observers: tuple[Observer, .
         }
         start = snapshot.sequence
     search.replaying = True
-    for number, record in enumerate(directory.records()):
-        if number >= start:
-            _apply(record, search, pending, observers, directory)
+    for record in directory.records(start):
+        _apply(record, search, pending, observers, directory)
     search.replaying = False
     return pending
 
@@ -217,7 +220,7 @@ def _values(record: dict[str, Any]) -> Values:
 
 
 def _crc(X: Array) -> str:
-    return f"{zlib.crc32(X.tobytes()):08x}"
+    return f"{checksum(X):08x}"
 
 
 def _number(value: float) -> float | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,7 @@ class Result:
     Attributes:
         x: (dim,) the best point evaluated; None if no evaluation succeeded.
         f: its objective value, in the user's sign; NaN if no evaluation succeeded.
+        point: the values of named parameters that x stands for; None without a `Space`.
         mean: (dim,) the centre of the final search distribution (often better than `x` on a noisy
             objective; it was not evaluated).
         sigma: the final step size; NaN for strategies without one.
@@ -137,11 +139,15 @@ class Result:
     restarts: int = 0
     notes: tuple[str, ...] = ()
     run_dir: str | None = None
+    point: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
+        x = f"x            {_numbers(self.x)}"
+        if self.point is not None:
+            x = f"point        {named_values(self.point)}"
         lines = [
             f"f            {self.f:.10g}",
-            f"x            {_numbers(self.x)}",
+            x,
             f"evaluations  {self.evaluations}",
             f"success      {self.success}",
             f"reason       {self.reason}",
@@ -151,6 +157,12 @@ class Result:
             counts = ", ".join(f"{n} {kind}" for kind, n in sorted(self.failures.items()))
             lines.append(f"failures     {counts}; the first: {self.first_failure}")
         return "\n".join(lines)
+
+
+def named_values(point: Mapping[str, Any]) -> str:
+    """name=value name=value ..., floats with 6 digits."""
+    texts = (f"{v:.6g}" if isinstance(v, float) else str(v) for v in point.values())
+    return " ".join(f"{name}={text}" for name, text in zip(point, texts, strict=True))
 
 
 def _numbers(x: Array | None, most: int = 8) -> str:

@@ -2,7 +2,8 @@
 
 A synchronous search is the same loop with a barrier: nothing is asked before all rows of a
 generation are in, and they are told in the order of their ids, so that neither the number of
-workers nor their speed can change the course of a search.
+workers nor their speed can change the course of a search. Without barrier each result is told when
+it comes, whatever became of the generation that asked for it, and its worker gets a new candidate.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from evoopt import rng
 from evoopt.errors import Interrupted, ObjectiveError
-from evoopt.evaluators.base import Batch, Evaluator
+from evoopt.evaluators.base import Batch, Evaluator, Following
 from evoopt.journal import Journal, Pending, take, tell
 from evoopt.observers.base import Observer
-from evoopt.result import INTERRUPTED, INVALID, Failure, StopReason, Values
+from evoopt.result import INTERRUPTED, INVALID, TIMEOUT, Failure, StopReason, Values
 from evoopt.search import Search
 from evoopt.signals import StopRequest
+from evoopt.stragglers import Stragglers
 from evoopt.strategies.base import Ids, Population
 from evoopt.strategies.stopping import reason
 
@@ -96,6 +98,8 @@ class Runner:
         self._slow = False  # an evaluation takes longer than handing its record to the system
         self._deadline = time.monotonic() + limits.seconds
         self._called_back = False
+        self._called_in = search.strategy.generation(search.state)  # by the callback, the last time
+        self._stragglers = Stragglers() if asynchronous else None
 
     def run(self) -> StopReason:
         """Loops until there is a reason to stop.
@@ -106,6 +110,8 @@ class Runner:
         """
         for observer in self._observers:
             observer.started(self._search)
+        if self._search.strategy.claims.drawn and isinstance(self._evaluator, Following):
+            self._evaluator.follow(self._search)
         self._resubmit()
         stop = self._reason()
         while stop is None:
@@ -113,6 +119,8 @@ class Runner:
             batch = self._poll()
             if batch is not None:
                 self._take_in(batch)
+            elif self._stragglers is not None and self._left() <= 0:
+                self._give_up(self._stragglers)
             self._serve_signals()
             stop = self._reason()
         if stop.criterion == "timeout":
@@ -143,13 +151,15 @@ class Runner:
     def _fill(self) -> None:
         """Asks for as many candidates as there is use for."""
         search = self._search
-        left = self._limits.budget - search.evaluations - self._flying - len(self._pending)
+        left = self._left()
         if self._asynchronous:
             wanted = min(self._evaluator.capacity - self._flying, left)
         else:
             wanted = 0 if self._flying else min(search.strategy.batch(search.state), left)
         if wanted > 0:
             rows = search.ask(int(wanted))
+            if len(rows) == 0:
+                return  # the method waits for what is being evaluated
             if self._asynchronous and self._journal is not None:
                 self._journal.asked(rows)
             self._submit(rows)
@@ -160,6 +170,13 @@ class Runner:
             seeds = [rng.evaluation_seed(self._search.seed, i) for i in rows.id.tolist()]
         self._evaluator.submit(rows.id, rows.X, seeds, self._limits.eval_timeout)
         self._flying += len(rows)
+        if self._stragglers is not None:
+            self._stragglers.submitted(rows.id)
+
+    def _left(self) -> float:
+        """Evaluations of the budget that are not under way yet."""
+        search = self._search
+        return self._limits.budget - search.evaluations - self._flying - len(self._pending)
 
     def _poll(self) -> Batch | None:
         wait = max(0.0, min(_POLL_SECONDS, self._deadline - time.monotonic()))
@@ -175,29 +192,36 @@ class Runner:
             self._request.evaluating = False
 
     def _take_in(self, batch: Batch) -> None:
-        """Log what came; tell it if it completes a generation."""
+        """Log what came; tell it at once, or if it completes a generation."""
         self._flying -= len(batch.ids)
+        if self._stragglers is not None:
+            self._stragglers.returned(batch.ids)
         self._slow = batch.seconds > _SLOW_SECONDS * len(batch.ids)
         done, fatal = _split(batch)
-        search, journal = self._search, self._journal
-        rows = search.open_rows
+        if not self._asynchronous:
+            self._complete(done, batch.seconds, bool(fatal))
+        elif len(done.ids):
+            self._keep(self._search.rows(done.ids), done, batch.seconds)
+            self._tell_generation(done.ids)
+        if fatal:
+            self._fail(fatal)
+
+    def _complete(self, done: Batch, seconds: float, fatal: bool) -> None:
+        """Rows come in; the last ones of a generation complete it."""
+        journal, rows = self._journal, self._search.open_rows
         assert rows is not None
         whole = len(done.ids) == len(rows) and not self._pending and not fatal
-        if whole and not self._asynchronous and (done.ids[:-1] < done.ids[1:]).all():
+        if whole and (done.ids[:-1] < done.ids[1:]).all():
             if journal is not None and not journal.has_asked(rows):
-                journal.generation(rows, done.values, batch.seconds)
+                journal.generation(rows, done.values, seconds)
             elif journal is not None:
-                journal.evaluated(done.ids, rows.X, done.values, batch.seconds)
+                journal.evaluated(done.ids, rows.X, done.values, seconds)
                 journal.told(done.ids)
             self._tell(done.ids, done.values)
         elif len(done.ids):
-            self._keep(rows, done, batch.seconds)
-            if self._asynchronous:
-                self._tell_generation(done.ids)
-            elif len(self._pending) == len(rows):
+            self._keep(rows, done, seconds)
+            if len(self._pending) == len(rows):
                 self._tell_generation(rows.id)
-        if fatal:
-            self._fail(fatal)
 
     def _keep(self, rows: Population, done: Batch, seconds: float) -> None:
         """Rows that wait for the rest of their generation."""
@@ -221,13 +245,31 @@ class Runner:
         if self._journal is not None:
             self._journal.trace(self._search)
             self._journal.snapshot(self._search, self._pending)
-        if self._callback is not None:
+        if self._callback is not None and self._is_new_generation():
             self._called_back = self._called_back or bool(self._callback(self._search))
+
+    def _is_new_generation(self) -> bool:
+        """Whether the callback has not seen this one yet; with a barrier each tell makes one."""
+        search, before = self._search, self._called_in
+        if self._asynchronous:
+            self._called_in = search.strategy.generation(search.state)
+        return not self._asynchronous or before != self._called_in
 
     def _tell_rest(self) -> None:
         """What was paid for counts, though its generation stays incomplete."""
         if self._pending:
             self._tell_generation(np.array(sorted(self._pending), dtype=np.int64))
+
+    def _give_up(self, stragglers: Stragglers) -> None:
+        """Nothing is left to do but to wait, and at some time no more: the rows have failed."""
+        if not stragglers.past_hope:
+            return
+        message = f"did not come back within {stragglers.waited:.0f} s after all others"
+        self._evaluator.cancel()
+        rows = self._search.open_rows
+        assert rows is not None
+        failures = dict.fromkeys(range(len(rows)), Failure(TIMEOUT, message))
+        self._take_in(Batch(rows.id, Values(np.full(len(rows), np.nan), failures=failures), 0.0))
 
     def _serve_signals(self) -> None:
         if self._request.signum:

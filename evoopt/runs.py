@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import platform
@@ -24,8 +25,12 @@ from evoopt.problem import Problem
 from evoopt.result import History, Result, StopReason
 from evoopt.rundir import RunDirectory, decode_values, encode_values, has_begun
 from evoopt.search import Search
+from evoopt.settings import Settings
 
-_PLACE_OF_WORK = ("workers", "isolate", "eval_timeout", "time_limit")  # may differ at a resume
+# may differ at a resume
+_PLACE_OF_WORK = (
+    "workers", "isolate", "eval_timeout", "time_limit", "engine", "ray_address", "gpus",
+)  # fmt: skip
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Run:
         if result is not None and result.reason.criterion == "timeout":
             self.directory.remove_result()
             return None
+        if result is not None and result.x is not None and self.plan.space is not None:
+            return replace(result, point=self.plan.space.point(result.x))  # of any type
         return result
 
     def replay(self, search: Search, observers: tuple[Observer, ...]) -> Pending:
@@ -99,7 +106,8 @@ def take_up(path: str | os.PathLike[str], problem: Problem, plan: Plan) -> Run:
 def continued(directory: RunDirectory, problem: Problem, plan: Plan) -> Plan:
     """The plan of the run on disk, with the workers and time limits of `plan`."""
     there = directory.manifest
-    asked, had = plan.settings.plain(), dict(there.get("settings", {}))
+    asked = plan.settings.plain()
+    had = {**Settings().plain(), **there.get("settings", {})}  # it may be older than some words
     if asked["seed"] is None:
         asked["seed"] = had.get("seed")
     for word in _PLACE_OF_WORK:
@@ -108,18 +116,27 @@ def continued(directory: RunDirectory, problem: Problem, plan: Plan) -> Plan:
     here = {"settings": asked, "problem": _described(problem)}
     before = {"settings": had, "problem": there.get("problem")}
     if here != before:
-        word = next(
-            (
-                f"{k}={asked.get(k)!r}, there {had.get(k)!r}"
-                for k in asked
-                if asked[k] != had.get(k)
-            ),
-            f"problem {here['problem']}, there {before['problem']}",
-        )
+        word = _differing(here["problem"], before["problem"] or {}) or _differing(asked, had)
         raise StateError(
             f"{directory.path} holds another run ({word}); give another run_dir, or the same words"
         )
-    return resolve(problem, replace(plan.settings, seed=there["seed"]))
+    again = resolve(problem, replace(plan.settings, seed=there["seed"]))
+    if not plan.asynchronous:
+        return again
+    # the popsize grew with the workers that were there at first
+    return replace(again, popsize=there["popsize"], notes=tuple(there["notes"]))
+
+
+def _differing(here: dict[str, Any], there: dict[str, Any]) -> str:
+    """The first word that differs, and of a space, the first parameter; "" if there is none."""
+    for word in {**here, **there}:
+        mine, other = here.get(word), there.get(word)
+        if mine != other and isinstance(mine, dict) and isinstance(other, dict):
+            inside = _differing(mine, other)
+            return f"{word}: {inside}" if inside else f"{word} in another order"
+        if mine != other:
+            return f"{word}={mine!r}, there {other!r}"
+    return ""
 
 
 def manifest(problem: Problem, plan: Plan) -> dict[str, Any]:
@@ -131,6 +148,8 @@ def manifest(problem: Problem, plan: Plan) -> dict[str, Any]:
         "settings": plan.settings.plain(),
         "seed": plan.seed,
         "label": plan.label,
+        "popsize": plan.popsize,
+        "notes": list(plan.notes),
         "generator": rng.GENERATOR,
         "environment": environment(),
     }
@@ -162,12 +181,21 @@ def _revision() -> str | None:
 
 
 def _described(problem: Problem) -> dict[str, Any]:
-    return {
+    described = {
         "name": problem.name,
         "dim": problem.dim,
         "lower": encode_values(np.asarray(problem.lower, dtype=float)),
         "upper": encode_values(np.asarray(problem.upper, dtype=float)),
     }
+    space = getattr(problem, "space", None)
+    if space is not None:
+        described["space"] = _plain(space.plain())
+    return described
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back; what JSON cannot hold, by its repr."""
+    return json.loads(json.dumps(value, default=repr))
 
 
 def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None) -> Result:
@@ -176,6 +204,10 @@ def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None
     portrait = search.strategy.portrait(search.state)
     history = search.history()
     found = search.best_x is not None
+    account = getattr(search.strategy, "account", None)  # what a composition ran, and why
+    notes = plan.notes if search.lateness is None else (*plan.notes, search.lateness.note())
+    if account is not None:
+        notes = (*notes, *account(search.state))
     converged = reason.converged or getattr(search.state, "converged", 0) > 0
     success = found and (reason.criterion == "ftarget" if plan.target > -math.inf else converged)
     return Result(
@@ -195,8 +227,9 @@ def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None
         failures=dict(search.failures),
         first_failure=search.first_failure,
         restarts=portrait.restarts,
-        notes=plan.notes,
+        notes=notes,
         run_dir=run_dir,
+        point=plan.space.point(search.best_x) if plan.space and search.best_x is not None else None,
     )
 
 
@@ -231,6 +264,7 @@ def stored(result: Result) -> dict[str, Any]:
         "first_failure": result.first_failure,
         "restarts": result.restarts,
         "notes": list(result.notes),
+        "point": None if result.point is None else _plain(dict(result.point)),
     }
 
 
@@ -266,4 +300,5 @@ def loaded(plain: dict[str, Any], run_dir: str | None) -> Result:
         restarts=plain["restarts"],
         notes=tuple(plain["notes"]),
         run_dir=run_dir,
+        point=plain.get("point"),
     )

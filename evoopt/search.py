@@ -7,18 +7,30 @@ apply the same two steps, `ask` and `tell`, and so arrive at the same state, bit
 from __future__ import annotations
 
 import math
-from typing import Any
+import zlib
+from copy import deepcopy
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evoopt.lateness import Lateness
 from evoopt.result import History, Values
 from evoopt.strategies.base import INJECTED, Ids, Population, Strategy
+from evoopt.strategies.drawn import stacked
 
 Array = NDArray[np.float64]
 
 _MOST_AXES = 16  # lengths kept per record of the history
 _EVERY = 3  # digits: all generations are recorded up to 999, then every 10th, every 100th, ...
+
+
+class Follower(Protocol):
+    """Is told of all that happens to a search (see `evoopt.evaluators.replica`)."""
+
+    def asked(self, k: int) -> None: ...
+    def told(self, ids: Ids, values: Values) -> None: ...
+    def injected(self, X: Array, values: Values) -> None: ...
 
 
 class Search:
@@ -31,9 +43,19 @@ class Search:
         failures: kind -> count. first_failure: kind and message of the first one.
         best_f, best_x: the best row told; inf, None before there is one.
         replaying: rows come from a log.
+        follower: is told of every ask and tell, or None.
+        lateness: how late results came, where there is no barrier; else None.
     """
 
-    def __init__(self, strategy: Strategy, x0: Array, sigma0: float, seed: int) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        x0: Array,
+        sigma0: float,
+        seed: int,
+        *,
+        asynchronous: bool = False,
+    ) -> None:
         self.strategy = strategy
         self.seed = seed
         self.state: Any = strategy.init(x0, sigma0, seed)
@@ -43,6 +65,8 @@ class Search:
         self.best_f = math.inf
         self.best_x: Array | None = None
         self.replaying = False
+        self.follower: Follower | None = None
+        self.lateness = Lateness() if asynchronous else None
         self._open: list[Population] = []  # asked, not told: whole blocks, or what is left of them
         self._generation = 0
         self._history: list[tuple[int, float, float, list[float]]] = []
@@ -53,6 +77,10 @@ class Search:
         population, self.state = self.strategy.ask(self.state, wanted)
         if len(population):
             self._open.append(population)
+            if self.lateness is not None:
+                self.lateness.asked(population.id, self.strategy.generation(self.state))
+        if self.follower is not None:
+            self.follower.asked(wanted)
         return population
 
     @property
@@ -67,7 +95,11 @@ class Search:
             KeyError: an id is not open; nothing has changed.
         """
         population = self._close(ids)
+        if self.lateness is not None:
+            self.lateness.told(ids, self.strategy.generation(self.state))
         self._learn(population, values)
+        if self.follower is not None:
+            self.follower.told(ids, values)
         return population
 
     def inject(self, X: Array, values: Values) -> None:
@@ -76,20 +108,46 @@ class Search:
         ids = np.full(len(X), INJECTED)
         population = Population(ids, ids, np.array(X))
         self._learn(population, values, counted=False)
+        if self.follower is not None:
+            self.follower.injected(population.X, values)
+
+    def rows(self, ids: Ids) -> Population:
+        """The open rows with these ids, in that order; they stay open. ids: (k,).
+
+        Raises:
+            KeyError: an id is not open.
+        """
+        return self._parted(ids)[0]
 
     def _close(self, ids: Ids) -> Population:
         """Takes the rows `ids` out of the open ones, in that order."""
         for i, block in enumerate(self._open):
-            if block.id is ids or (len(block) == len(ids) and (block.id == ids).all()):
+            if block.id is ids or (
+                len(block) == len(ids) and block.id[0] == ids[0] and (block.id == ids).all()
+            ):
                 del self._open[i]
                 return block
-        rows = joined(self._open) if self._open else None
-        place = {} if rows is None else {int(v): i for i, v in enumerate(rows.id.tolist())}
-        wanted = [place[int(v)] for v in ids]  # KeyError before anything changes
-        assert rows is not None
-        left = np.setdiff1d(np.arange(len(rows)), wanted)
-        self._open = [rows.take(left)] if len(left) else []
-        return rows.take(np.array(wanted))
+        rows, self._open = self._parted(ids)
+        return rows
+
+    def _parted(self, ids: Ids) -> tuple[Population, list[Population]]:
+        """The open rows `ids`, in that order, and all others, block by block."""
+        place = {i: rank for rank, i in enumerate(ids.tolist())}
+        taken, left, ranks = [], [], list[int]()
+        for block in self._open:
+            inside = [row for row, i in enumerate(block.id.tolist()) if i in place]
+            if not inside:
+                left.append(block)
+                continue
+            part = block if len(inside) == len(block) else block.take(np.array(inside))
+            taken.append(part)
+            ranks += [place[i] for i in part.id.tolist()]
+            if len(inside) < len(block):
+                left.append(block.take(np.setdiff1d(np.arange(len(block)), inside)))
+        if len(ranks) < len(ids):
+            raise KeyError(f"not all of {ids.tolist()} are open")
+        rows = joined(taken)
+        return rows if ranks == sorted(ranks) else rows.take(np.argsort(ranks)), left
 
     def _learn(self, population: Population, values: Values, counted: bool = True) -> None:
         self.state = self.strategy.tell(self.state, population, values)
@@ -104,7 +162,7 @@ class Search:
         i = int(F.argmin()) if not values.failures else _first_best(F)
         f = float(F[i])
         if -math.inf < f < self.best_f:
-            self.best_f, self.best_x = f, population.X[i].copy()
+            self.best_f, self.best_x = f, np.array(population.X[i], dtype=np.float64)
         self._record()
 
     def _record(self, force: bool = False) -> None:
@@ -150,6 +208,7 @@ class Search:
             "open": list(self._open),
             "generation": self._generation,
             "history": [(e, f, s, tuple(a)) for e, f, s, a in self._history],
+            "lateness": None if self.lateness is None else self.lateness.pack(),
         }
 
     def restore(self, packed: dict[str, Any]) -> None:
@@ -162,21 +221,47 @@ class Search:
         self._open = list(packed["open"])
         self._generation = packed["generation"]
         self._history = [(e, f, s, list(a)) for e, f, s, a in packed["history"]]
+        late = packed.get("lateness")  # snapshots of before do not have it
+        self.lateness = self.lateness if late is None else Lateness.unpack(late)
 
     def copy(self) -> Search:
-        """An independent search in the same state (states are never written to)."""
+        """An independent search in the same state. States are never written to, but where the
+        strategy reuses their memory."""
         other = object.__new__(Search)
         other.__dict__.update(self.__dict__)
+        if self.strategy.claims.consumes:
+            other.state = deepcopy(self.state)
         other.failures, other._open = dict(self.failures), list(self._open)
         other._history = list(self._history)
+        other.follower = None
+        if self.lateness is not None:
+            other.lateness = Lateness.unpack(self.lateness.pack())
         return other
+
+    def replica(self) -> Search:
+        """A copy for another process, which asks and tells as this one and keeps no records."""
+        other = self.copy()
+        other._history = []
+        other.best_f, other.best_x = -math.inf, None  # nothing is better: no best_x is made
+        return other
+
+    def checksum(self) -> int:
+        """CRC-32 of the distribution: equal for searches that have seen the same."""
+        portrait = self.strategy.portrait(self.state)
+        numbers = np.array([portrait.generation, portrait.sigma])
+        return zlib.crc32(numbers.data, zlib.crc32(np.ascontiguousarray(portrait.mean).data))
 
 
 def joined(blocks: list[Population]) -> Population:
-    """The rows of all blocks, in order; all of them come from one strategy."""
+    """The rows of all blocks, in order. Where a composition made them by different strategies, only
+    identities and points are left."""
     first = blocks[0]
     if len(blocks) == 1:
         return first
+    if len({_make(block) for block in blocks}) > 1:
+        X = np.concatenate([np.asarray(b.X) for b in blocks])
+        ids, epochs = [b.id for b in blocks], [b.epoch for b in blocks]
+        return Population(np.concatenate(ids), np.concatenate(epochs), X)
     latent = [
         None if getattr(first, name) is None else np.concatenate([getattr(b, name) for b in blocks])
         for name in ("Z", "Y")
@@ -184,11 +269,17 @@ def joined(blocks: list[Population]) -> Population:
     return Population(
         np.concatenate([b.id for b in blocks]),
         np.concatenate([b.epoch for b in blocks]),
-        np.concatenate([b.X for b in blocks]),
+        stacked([b.X for b in blocks]),
         latent[0],
         latent[1],
         None if first.inner is None else joined([b.inner for b in blocks if b.inner is not None]),
     )
+
+
+def _make(rows: Population) -> tuple[Any, ...]:
+    """What rows must have in common to be joined."""
+    inner = None if rows.inner is None else _make(rows.inner)
+    return rows.Z is None, rows.Y is None, isinstance(rows.X, np.ndarray), inner
 
 
 def _first_best(F: Array) -> int:

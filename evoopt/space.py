@@ -1,139 +1,63 @@
 """Named parameters and the vectors that a search works on.
 
-A search sees the unit box [0, 1]^dim, in which all parameters have the same width; the function
-sees a dict. What is evaluated is `decode(x)`, a pure function of the vector that is logged, and a
-decoded value survives the way back: ``decode(encode(decode(x))) == decode(x)``.
+A search sees one coordinate per parameter; the function sees a dict. What is evaluated is
+`decode(x)`, a pure function of the vector that is logged, and a decoded value survives the way
+back: ``decode(encode(decode(x))) == decode(x)``.
 
->>> space = Space({"rate": Float(1e-4, 0.1, log=True), "momentum": Float(0, 1, step=0.25)})
->>> space.decode(np.array([[1.0, 0.6]]))
-[{'rate': 0.1, 'momentum': 0.5}]
+>>> space = Space({"rate": Float(1e-4, 0.1, log=True), "layers": Integer(1, 8), "act": ["a", "b"]})
+>>> space.decode(np.array([[1.0, 0.6, 1.0]]))
+[{'rate': 0.1, 'layers': 5, 'act': 'b'}]
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from evoopt.checks import shown
 from evoopt.errors import ConfigurationError
+from evoopt.grid import Grid
 from evoopt.objective import described, takes_seed
+from evoopt.parameters import Categorical, Float, Integer, Parameter
 from evoopt.problem import FunctionProblem
+from evoopt.result import Values
+
+__all__ = ["Categorical", "Float", "Integer", "Parameter", "Point", "Space", "SpaceProblem"]
 
 Array = NDArray[np.float64]
 Point = dict[str, Any]  # parameter name -> value
 
 
-class Parameter(Protocol):
-    """One parameter and its part of the search vector: `dim` coordinates in [0, 1]."""
-
-    @property
-    def dim(self) -> int: ...
-
-    def decode(self, u: Array) -> Any:
-        """The value at the coordinates u: (dim,); those outside [0, 1] count as the nearest."""
-
-    def encode(self, value: Any) -> Array:
-        """Coordinates (dim,) of a value, as near as there are. Raises ConfigurationError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Float:
-    """A real parameter.
-
-    Attributes:
-        low: smallest value.
-        high: largest value.
-        log: the search is linear in the logarithm of the value; needs low > 0.
-        step: values are low + i * step, the nearest one; None for all numbers in between.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    @property
-    def dim(self) -> int:
-        return 1
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high") if self.step is None else ("low", "high", "step"):
-            object.__setattr__(self, name, _finite(f"Float({name}=...)", getattr(self, name)))
-        if not 0 < self.high - self.low < math.inf:
-            raise ConfigurationError(
-                "Float(low=...) must be < high, their difference finite; "
-                f"got {self.low:g} and {self.high:g}"
-            )
-        if self.log and self.low <= 0:
-            raise ConfigurationError(f"Float(low=..., log=True) must be > 0; got {self.low:g}")
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
-            raise ConfigurationError(
-                f"Float(step=...) must be > 0 and <= high - low; got {self.step:g}"
-            )
-
-    def decode(self, u: Array) -> float:
-        t = min(max(float(u[0]), 0.0), 1.0)
-        if t in (0.0, 1.0):
-            value = self.high if t else self.low  # what the formulas give up to rounding
-        elif self.log:
-            log_low, log_high = math.log(self.low), math.log(self.high)
-            value = math.exp(log_low + t * (log_high - log_low))
-        else:
-            value = self.low + t * (self.high - self.low)
-        return self._on_grid(min(max(value, self.low), self.high))
-
-    def encode(self, value: float) -> Array:
-        value = _finite("Float.encode(value=...)", value)
-        if not self.low <= value <= self.high:
-            raise ConfigurationError(
-                f"Float.encode(value=...) must be in [{self.low:g}, {self.high:g}]; got {value:g}"
-            )
-        if self.log:
-            log_low, log_high = math.log(self.low), math.log(self.high)
-            width = log_high - log_low or 1.0  # neighbouring numbers may share their logarithm
-            t = (math.log(value) - log_low) / width
-        else:
-            t = (value - self.low) / (self.high - self.low)
-        return np.array([self._corrected(t, self._on_grid(value))])
-
-    def _on_grid(self, value: float) -> float:
-        if self.step is None:
-            return value
-        last = math.floor((self.high - self.low) / self.step * (1 + 1e-12))  # 0.3 / 0.1 < 3
-        i = min(round((value - self.low) / self.step), last)
-        return min(self.low + i * self.step, self.high)
-
-    def _corrected(self, t: float, value: float) -> float:
-        """The coordinate that decodes to `value` by bisection from t, which is right but for
-        rounding; decoding is monotone, and so are its roundings."""
-        below, above = 0.0, 1.0
-        while (decoded := self.decode(np.array([t]))) != value:
-            below, above = (t, above) if decoded < value else (below, t)
-            middle = below + (above - below) / 2
-            if middle in (below, above):  # no coordinate decodes to it: t is next to the gap
-                break
-            t = middle
-        return t
-
-
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Named parameters; the order of the mapping is the order of the search vector."""
+    """Named parameters; the order of the mapping is the order of the search vector.
 
-    parameters: Mapping[str, Parameter]
+    Attributes:
+        parameters: name -> `Float`, `Integer` or `Categorical`; a list stands for a `Categorical`.
+    """
+
+    parameters: Mapping[str, Parameter | Sequence[Any]]
 
     def __post_init__(self) -> None:
-        if not self.parameters:
-            raise ConfigurationError("Space(parameters=...) must name a parameter; got none")
-        object.__setattr__(self, "parameters", dict(self.parameters))
+        given = self.parameters
+        if not isinstance(given, Mapping) or not given:
+            got = shown(given) if given else "none"
+            raise ConfigurationError(f"Space(parameters=...) must name a parameter; got {got}")
+        object.__setattr__(self, "parameters", {n: _parameter(n, p) for n, p in given.items()})
+
+    @staticmethod
+    def of(space: Space | Mapping[str, Any]) -> Space:
+        """The space, or that of a mapping."""
+        return space if isinstance(space, Space) else Space(space)
 
     @property
     def dim(self) -> int:
-        return sum(parameter.dim for parameter in self.parameters.values())
+        return len(self.parameters)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,15 +65,42 @@ class Space:
 
     @property
     def lower(self) -> Array:
+        """(dim,) zeros."""
         return np.zeros(self.dim)
 
     @property
     def upper(self) -> Array:
-        return np.ones(self.dim)
+        """(dim,) ones, but 0 for a categorical parameter of one choice."""
+        return np.where(self.choices == 1, 0.0, 1.0)
+
+    @property
+    def choices(self) -> NDArray[np.int64]:
+        """(dim,) the number of choices of a categorical parameter, 0 for a number."""
+        counts = [len(p.choices) if isinstance(p, Categorical) else 0 for p in self._parameters]
+        return np.array(counts, dtype=np.int64)
+
+    @property
+    def grid(self) -> Grid:
+        """Of the parameters that are whole numbers or have a step."""
+        levels = [None if isinstance(p, Categorical) else p.levels for p in self._parameters]
+        where = np.array([level is not None for level in levels])
+        high, rate, curve = np.array([x for x in levels if x is not None]).reshape(-1, 3).T
+        zero = np.zeros(len(high))
+        top = np.where(curve > 0, np.log1p(curve * high), high) / rate
+        return Grid(where, zero, high, zero, rate, curve, np.minimum(top, 1.0))
+
+    @property
+    def _parameters(self) -> Iterable[Any]:
+        return self.parameters.values()
 
     def decode(self, X: Array) -> list[Point]:
-        """The points that the rows of X stand for. X: (k, dim) in [0, 1]."""
-        return [self._decode_row(x) for x in X]
+        """The points that the rows of X stand for. X: (k, dim)."""
+        return [self.point(x) for x in X]
+
+    def point(self, x: Array) -> Point:
+        """The point that a search vector stands for. x: (dim,)."""
+        named = zip(self.names, self._parameters, x.tolist(), strict=True)
+        return {name: parameter.decode(t) for name, parameter, t in named}
 
     def encode(self, point: Mapping[str, Any]) -> Array:
         """The search vector (dim,) of a point.
@@ -157,52 +108,138 @@ class Space:
         Raises:
             ConfigurationError: a parameter is missing, unknown, or out of its range.
         """
-        if point.keys() != self.parameters.keys():
+        if not isinstance(point, Mapping) or point.keys() != self.parameters.keys():
             raise ConfigurationError(
-                f"Space.encode(point=...) must name {', '.join(self.parameters)}; "
-                f"got {', '.join(map(str, point)) or 'nothing'}"
+                f"Space.encode(point=...) must name {', '.join(self.names)}; {self._misfit(point)}"
             )
-        return np.concatenate([p.encode(point[name]) for name, p in self.parameters.items()])
+        return np.array([self._coordinate(name, point[name]) for name in self.names])
+
+    def encoded(self, evaluations: Any) -> Any:
+        """Earlier evaluations (points, F), with search vectors (k, dim) where the points are dicts;
+        all else is left as it is, to be checked where it is used."""
+        if not isinstance(evaluations, tuple | list) or len(evaluations) != 2:
+            return evaluations
+        points, F = evaluations
+        is_list = isinstance(points, list | tuple) and len(points) > 0
+        if not is_list or not all(isinstance(point, Mapping) for point in points):
+            return evaluations
+        return np.array([self.encode(point) for point in points]), F
+
+    def _coordinate(self, name: str, value: Any) -> float:
+        parameter: Any = self.parameters[name]
+        try:
+            return float(parameter.encode(value))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
+
+    def _misfit(self, point: Any) -> str:
+        """What is wrong with the names of a point, with a suggestion."""
+        if not isinstance(point, Mapping):
+            return f"got {shown(point)}"
+        got = f"got {', '.join(map(str, point)) or 'nothing'}"
+        left = [name for name in self.names if name not in point]
+        for name in point:
+            close = difflib.get_close_matches(str(name), left, n=1)
+            if name not in self.parameters and close:
+                return f"{got}; did you mean {close[0]!r}?"
+        return got
+
+    def plain(self) -> dict[str, dict[str, Any]]:
+        """As JSON values where the choices are, in the words of a file."""
+        return {name: p.plain() for name, p in zip(self.names, self._parameters, strict=True)}
 
     def problem(
-        self, fun: Callable[..., Any], *, name: str = "objective", maximize: bool = False
-    ) -> FunctionProblem:
-        """The problem of a function of a dict, which may take a seed as `FunctionProblem` says."""
+        self,
+        fun: Callable[..., Any],
+        *,
+        name: str = "objective",
+        vectorized: bool = False,
+        maximize: bool = False,
+    ) -> SpaceProblem:
+        """The problem of a function of a dict, or if vectorized, of a list of k dicts, which may
+        take a seed as `FunctionProblem` says."""
         if not callable(fun):
             raise ConfigurationError(
                 f"Space.problem(fun=...) must be callable; got {described(fun)}"
             )
         seeded = takes_seed(fun)
 
+        read: Callable[[Array], Any] = self.decode if vectorized else self.point
+
         def of_vector(x: Array) -> Any:
-            return fun(self._decode_row(x))
+            return fun(read(x))
 
-        def of_vector_and_seed(x: Array, *, seed: int) -> Any:
-            return fun(self._decode_row(x), seed=seed)
+        def of_vector_and_seed(x: Array, *, seed: Any) -> Any:
+            return fun(read(x), seed=seed)
 
-        return FunctionProblem(
+        inner = FunctionProblem(
             of_vector_and_seed if seeded else of_vector,
             self.dim,
             self.lower,
             self.upper,
             name=name,
+            vectorized=vectorized,
             maximize=maximize,
         )
-
-    def _decode_row(self, x: Array) -> Point:
-        point, start = {}, 0
-        for name, parameter in self.parameters.items():
-            point[name] = parameter.decode(x[start : start + parameter.dim])
-            start += parameter.dim
-        return point
+        return SpaceProblem(inner, self)
 
 
-def _finite(argument: str, value: Any) -> float:
-    """A finite number as a float. Raises: ConfigurationError."""
-    try:
-        number = math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ConfigurationError(f"{argument} must be a finite number; got {described(value)}")
-    return number
+@dataclass(frozen=True, slots=True, eq=False)
+class SpaceProblem:
+    """A function of a dict as a problem.
+
+    Attributes:
+        inner: the function of the search vector.
+        space: what the vector stands for.
+    """
+
+    inner: FunctionProblem
+    space: Space
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def dim(self) -> int:
+        return self.inner.dim
+
+    @property
+    def n_obj(self) -> int:
+        return 1
+
+    @property
+    def lower(self) -> Array:
+        return self.inner.lower
+
+    @property
+    def upper(self) -> Array:
+        return self.inner.upper
+
+    @property
+    def takes_seed(self) -> bool:
+        return bool(self.inner.takes_seed)
+
+    def evaluate(self, X: ArrayLike, seeds: Sequence[int] | None = None) -> Values:
+        """As `FunctionProblem.evaluate`."""
+        return self.inner.evaluate(X, seeds)
+
+
+def _parameter(name: Any, given: Any) -> Parameter:
+    """One entry of a mapping."""
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(
+            f"Space(parameters=...) must have names that are text; got {shown(name)}"
+        )
+    if isinstance(given, list):
+        try:
+            return Categorical(tuple(given))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"Space: {name}: {error}") from None
+    if isinstance(given, Float | Integer | Categorical):
+        return given
+    hint = "; a range is Float(low, high) or Integer(low, high)" if np.ndim(given) else ""
+    raise ConfigurationError(
+        "Space(parameters=...) must map names to Float, Integer, Categorical or a list of choices; "
+        f"got {name}: {shown(given)}{hint}"
+    )

@@ -4,6 +4,7 @@ import random
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,9 +50,13 @@ class Shuffled:
         self.queue.clear()
 
 
-def searched(folder: Path, seed: int, *, asynchronous: bool) -> Result:
-    problem = FunctionProblem(rastrigin, 2, *BOX)
-    settings = Settings("auto", seed=3, budget=120, asynchronous=asynchronous)
+def searched(
+    folder: Path, seed: int, *, asynchronous: bool, algorithm: str = "auto", dim: int = 2
+) -> Result:
+    side = np.inf if algorithm in ("canonical-es", "openai-es") else 5.0  # a box makes all points
+    problem = FunctionProblem(rastrigin, dim, np.full(dim, -side), np.full(dim, side))
+    x0 = None if np.isfinite(side) else [1.0] * dim
+    settings = Settings(algorithm, x0=x0, seed=3, budget=120, asynchronous=asynchronous)
     evaluator = Shuffled(problem, 3, seed)
     return solve(problem, settings, run_dir=folder, evaluator=evaluator)
 
@@ -93,6 +98,26 @@ def test_a_log_cut_after_any_record_is_gone_on_with_and_folds_again(
         cut(tmp_path / "cut", tmp_path / "again", 10**9)
         assert same(searched(tmp_path / "again", n, asynchronous=asynchronous), resumed)
     assert records > 100
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "dim"),
+    [("lm-ma-es", 70), ("sep-cma-es", 3), ("canonical-es", 4), ("openai-es", 4)],
+)
+def test_the_log_of_a_strategy_for_many_variables_cut_anywhere_folds_again(
+    tmp_path: Path, algorithm: str, dim: int
+) -> None:
+    for asynchronous in (False, True):
+        words: dict[str, Any] = {"asynchronous": asynchronous, "algorithm": algorithm, "dim": dim}
+        folder = tmp_path / f"whole-{asynchronous}"
+        whole = searched(folder, 1, **words)
+        records = len((folder / "log.jsonl").read_bytes().splitlines())
+        for n in range(1, records + 1, 29):
+            cut(folder, tmp_path / "cut", n)
+            resumed = searched(tmp_path / "cut", n, **words)
+            assert asynchronous or same(resumed, whole)
+            cut(tmp_path / "cut", tmp_path / "again", 10**9)
+            assert same(searched(tmp_path / "again", n, **words), resumed)
 
 
 def test_a_run_that_ran_out_of_time_goes_on_exactly_when_it_is_given_more(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 import numpy as np
 
 import evoopt
-from evoopt.plan import Settings, build, resolve
+from evoopt.plan import build, resolve
 from evoopt.problem import FunctionProblem
 from evoopt.result import Values
+from evoopt.settings import Settings
 
 INF = np.inf
 

@@ -52,6 +52,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], float]] = {  # words, seconds per eva
     "cheap, BIPOP in a box": (CHEAP, 0.0),
     "cheap, ma-es": ({**CHEAP, "algorithm": "ma-es", "restarts": "ipop"}, 0.0),
     "dear, cma-es": (DEAR, 0.005),
+    "dear, cobyqa": ({**DEAR, "algorithm": "cobyqa"}, 0.005),
     "dear, random": ({**DEAR, "algorithm": "random"}, 0.005),
     "two workers": ({**DEAR, "workers": 2, "budget": 90}, 0.005),
 }
@@ -150,6 +151,27 @@ def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(
     final = program.acknowledged()
     assert {i: final.get(i) for i in kept} == kept  # there, and not evaluated again
     assert set(program.evaluated()) == set(undisturbed.evaluated())
+
+
+def test_kills_at_random_moments_lose_no_result_of_an_asynchronous_run(tmp_path: Path) -> None:
+    """Which value comes first is up to the clock, so that no two of these runs are alike."""
+    words = {**DEAR, "workers": 2, "asynchronous": True}
+    program = Program(tmp_path / "a", words, 0.005)
+    kept = dict[int, int]()
+    for at in (20, 15):
+        assert program.killed(at) == -signal.SIGKILL
+        kept |= program.acknowledged()
+    program.finish()
+    assert len(kept) >= 20
+    final = program.acknowledged()
+    assert sorted(final) == list(range(words["budget"]))
+    assert {i: final[i] for i in kept} == kept  # there, and not evaluated again
+    result = json.loads((program.run / "result.json").read_text())
+    assert result["evaluations"] == words["budget"]
+    assert f"all {words['budget']} results used" in result["notes"][-1]
+    before = end_of(program.run)
+    program.finish()  # the run has ended
+    assert end_of(program.run) == before
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -285,7 +285,7 @@ def test_a_keyboard_interrupt_while_waiting_for_workers_ends_the_run() -> None:
                 raise KeyboardInterrupt  # from whoever has a handler of his own
             return super().poll(timeout)
 
-    plan = resolve(problem(), Settings(seed=1))
+    plan = resolve(problem(), Settings("cma-es", seed=1))
     search = Search(build(plan), plan.x0, plan.sigma0, plan.seed)
     with pytest.raises(evoopt.Interrupted):
         Runner(search, Interrupted(), Limits(budget=100)).run()
@@ -354,7 +354,7 @@ def test_an_observer_sees_every_row_once_and_the_result() -> None:
 def test_an_observer_of_a_resumed_run_sees_the_old_rows_if_it_wants_them(
     replay: bool, tmp_path: Path
 ) -> None:
-    settings = Settings(seed=1, budget=101)
+    settings = Settings("cma-es", seed=1, budget=101)
     stopping = at_call(60, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(evoopt.Interrupted):
         solve(problem(stopping), settings, run_dir=tmp_path / "run")

@@ -52,12 +52,8 @@ class CocoRecorder:
         self._directory = os.open(self._growing, os.O_RDONLY | os.O_DIRECTORY)
         with _only_errors_printed():
             self._observer = module.Observer(problem.suite, self._options(algorithm, info))
-            self._suite = module.Suite(
-                problem.suite,
-                f"instances: {problem.instance}",
-                f"dimensions: {problem.dim} function_indices: {problem.function}",
-            )
-            self._problem = self._suite.get_problem(problem.name, self._observer)
+            self._suite = module.Suite(problem.suite, *problem.coco_options)
+            self._problem = self._suite.get_problem(problem.coco_id, self._observer)
 
     def _options(self, algorithm: str, info: str) -> str:
         # cocoex takes ASCII paths only, and reads a key where its name first occurs, be it inside a

@@ -21,7 +21,8 @@ import evoopt
 from evoopt import rng
 from evoopt.checks import check_count, check_seed, refuse
 from evoopt.errors import MissingDependencyError, StateError
-from evoopt.plan import Settings, resolve
+from evoopt.plan import resolve
+from evoopt.settings import Settings
 from evoopt_bench import plots
 from evoopt_bench.coco_data import merge_parts, recorded_evaluations
 from evoopt_bench.crew import alone_in, run_tasks, stoppable
@@ -30,6 +31,7 @@ from evoopt_bench.records import (
     PART,
     SCHEMA,
     TRACE,
+    Progress,
     SuiteManifest,
     problem_dir,
     read_manifest,
@@ -46,25 +48,7 @@ BUDGET = "100D"  # evaluations for each problem, where none are given
 # what each problem of a suite decides for itself
 _OWN = frozenset({"x0", "seed", "target", "start_lower", "start_upper", "ignore_bounds"})
 _OWN |= {"workers", "isolate", "vectorized", "maximize", "asynchronous"}
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a suite run is.
-
-    Attributes:
-        done: problems that are done, those of earlier processes included.
-        total: all problems.
-        solved: problems done whose last target was reached.
-        evaluations: spent on the problems that are done.
-        last: the problem that was done last; None at the start.
-    """
-
-    done: int
-    total: int
-    solved: int
-    evaluations: int
-    last: str | None
+_OWN |= {"engine", "ray_address", "gpus", "warm_start"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +214,9 @@ def _closed(out: Path, manifest: SuiteManifest, runs: list[Run]) -> SuiteResult:
     )
     picture: Path | None = None
     try:
-        picture = plots.draw_ecdf({manifest.label: runs}, out / "ecdf.svg")
+        picture = plots.draw_ecdf(
+            {manifest.label: runs}, out / "ecdf.svg", suite=manifest.selection.suite
+        )
     except MissingDependencyError:  # the numbers are there; `evoopt plot` says what is missing
         picture = None
     return SuiteResult(out, manifest, tuple(runs), tuple(table), coco_data, table_file, picture)

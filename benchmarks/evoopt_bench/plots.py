@@ -1,39 +1,61 @@
-"""Pictures of benchmark runs: run-time distributions as COCO draws them."""
+"""Run-time distributions as COCO draws them: over all functions, or over groups of functions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evoopt.errors import ConfigurationError
 from evoopt.plots import style
 from evoopt.result import Array
 from evoopt_bench import best2009
-from evoopt_bench.records import read_manifest, read_runs
+from evoopt_bench.catalogue import SUITES
+from evoopt_bench.gallery import (
+    BELOW,
+    REFERENCE,
+    REFERENCE_COLOUR,
+    TITLES,
+    Algorithms,
+    check_exhibits,
+    grid,
+    head,
+    leftmost,
+    look,
+    lowest,
+    named_handles,
+    read_exhibits,
+    what,
+)
 from evoopt_bench.runtime import run_time_distribution
-from evoopt_bench.suites import number_list
 from evoopt_bench.targets import TARGETS, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-REFERENCE_COLOUR = "#C4C4C4"
-REFERENCE = "best 2009"
-_MAX_COLUMNS = 3
-_TITLES: dict[Any, Any] = {"axes.titlelocation": "center"}  # a panel's title is its dimension
+_ALL = "all functions"
 
 
-def ecdf(runs: Sequence[Path | str], out: Path | str) -> Path:
-    """Draw the run-time distributions of suite runs, one panel per dimension.
+def ecdf(
+    runs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    groups: bool = False,
+    dim: int | None = None,
+    algorithms: Sequence[str] = (),
+) -> Path:
+    """Draw the run-time distributions of suite runs and comparisons.
 
     Args:
-        runs: folders of suite runs; each is one algorithm.
+        runs: folders; a suite run is one algorithm, a comparison several.
         out: the picture; its suffix is the format: svg, png or pdf.
+        groups: a panel for each group of functions, in one dimension, instead of one for each
+            dimension.
+        dim: of the groups; default: the largest.
+        algorithms: names of those to draw; default: all.
 
     Returns:
         `out`.
@@ -43,77 +65,138 @@ def ecdf(runs: Sequence[Path | str], out: Path | str) -> Path:
         StateError: a folder holds no suite run.
         MissingDependencyError: matplotlib is not installed.
     """
-    algorithms: dict[str, list[Run]] = {}
-    for run in map(Path, runs):
-        label = read_manifest(run).label
-        algorithms[f"{label} ({run.name})" if label in algorithms else label] = read_runs(run)
-    return draw_ecdf(algorithms, Path(out))
+    found = read_exhibits(runs, "ecdf", algorithms)
+    if groups:
+        here = found.in_dimension(dim, "ecdf")[1]
+        return draw_ecdf_groups(here, Path(out), suite=found.suite)
+    shown = found.algorithms if dim is None else found.in_dimension(dim, "ecdf")[1]
+    return draw_ecdf(shown, Path(out), suite=found.suite)
 
 
-def draw_ecdf(algorithms: Mapping[str, Sequence[Run]], out: Path, *, seed: int = 1) -> Path:
-    """Draw the run-time distributions of algorithms, given their runs on bbob.
+def draw_ecdf(algorithms: Algorithms, out: Path, *, suite: str = "bbob", seed: int = 1) -> Path:
+    """Draw the run-time distributions of algorithms, a panel for each dimension.
 
     Args:
         algorithms: name -> its runs.
         out: the picture.
+        suite: of all runs.
         seed: of the simulated restarts.
 
     Returns:
         `out`.
     """
     style.check_format(out, "ecdf")
-    empty = [name for name, runs in algorithms.items() if not runs]
-    if empty or not algorithms:
-        raise ConfigurationError(f"ecdf(runs=...) must hold finished problems; got none in {empty}")
+    check_exhibits(algorithms, "ecdf")
+    return _drawn(_by_dimension(algorithms), algorithms, out, suite, seed)
+
+
+def draw_ecdf_groups(
+    algorithms: Algorithms, out: Path, *, suite: str = "bbob", seed: int = 1
+) -> Path:
+    """Draw the same in the largest dimension, a panel for each group of functions and for all.
+
+    Args:
+        algorithms, out, suite, seed: as in `draw_ecdf`.
+
+    Returns:
+        `out`.
+    """
+    style.check_format(out, "ecdf")
+    check_exhibits(algorithms, "ecdf")
+    dim = max(run.dim for runs in algorithms.values() for run in runs)
+    here = {n: [r for r in runs if r.dim == dim] for n, runs in algorithms.items()}
+    return _drawn(_by_group(here, suite), here, out, suite, seed, f"{dim}-D, ")
+
+
+Panels = dict[str, dict[str, list[Run]]]  # title -> name -> the runs shown there
+
+
+def _by_dimension(algorithms: Algorithms) -> Panels:
+    dims = sorted({run.dim for runs in algorithms.values() for run in runs})
+    return {
+        f"{dim}-D": {n: [r for r in runs if r.dim == dim] for n, runs in algorithms.items()}
+        for dim in dims
+    }
+
+
+def _by_group(algorithms: Algorithms, suite: str) -> Panels:
+    """Groups of which some function was run, then all functions."""
+    shown = {run.function for runs in algorithms.values() for run in runs}
+    panels = {
+        f"{name}, f{members[0]}-{members[-1]}": {
+            n: [r for r in runs if r.function in members] for n, runs in algorithms.items()
+        }
+        for name, members in SUITES[suite].groups
+        if shown & set(members)
+    }
+    return {**panels, _ALL: {n: list(runs) for n, runs in algorithms.items()}}
+
+
+def _drawn(
+    panels: Panels,
+    algorithms: Algorithms,
+    out: Path,
+    suite: str,
+    seed: int,
+    prefix: str = "",
+) -> Path:
     from matplotlib import rc_context
 
-    with rc_context({**style.RC, **_TITLES}):
-        return style.save(_figure(algorithms, seed), out)
+    with rc_context({**style.RC, **TITLES}):
+        return style.save(_figure(panels, algorithms, suite, seed, prefix), out)
 
 
-def _figure(algorithms: Mapping[str, Sequence[Run]], seed: int) -> Figure:
-    from matplotlib.figure import Figure  # alone, without pyplot: no window, no global state
-
-    dims = sorted({run.dim for runs in algorithms.values() for run in runs})
-    columns = min(len(dims), _MAX_COLUMNS)
-    rows = -(-len(dims) // columns)
-    figure = Figure(figsize=(max(5.4, 0.6 + 3.1 * columns), 1.1 + 2.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+def _figure(
+    panels: Panels,
+    algorithms: Algorithms,
+    suite: str,
+    seed: int,
+    prefix: str = "",
+) -> Figure:
+    figure, axes = grid(len(panels), (3.1, 2.7), (0.6 if len(algorithms) < 6 else 2.0, 1.1))
     longest = max(run.evaluations / run.dim for runs in algorithms.values() for run in runs)
     decades = max(2, math.ceil(math.log10(longest) + 0.5))  # room for the simulated restarts
-    for axis, dim in zip(axes.flat, dims, strict=False):
-        _panel(axis, dim, algorithms, 10.0**decades, seed)
-    for axis in axes.flat[len(dims) :]:
-        axis.set_visible(False)
-    for axis in axes.flat[max(0, len(dims) - columns) : len(dims)]:
-        axis.tick_params(labelbottom=True)
+    for axis, (title, shown) in zip(axes, panels.items(), strict=True):
+        _panel(axis, shown, suite, 10.0**decades, seed)
+        axis.set_title(title)
+    for axis in lowest(axes):
         axis.set_xlabel("log10(evaluations / dimension)")
-    for axis in axes[:, 0]:
+    for axis in leftmost(axes):
         axis.set_ylabel("share of (function, target) pairs")
-    handles, names = axes.flat[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False
-    )
-    figure.suptitle(_what(algorithms, "\n" if columns == 1 else "; "), fontsize="medium")
+    separator = "\n" if len(panels) == 1 or prefix else "; "
+    says = f"{what(suite, algorithms)}, {TARGETS.size} targets 1e2 to 1e-8"
+    says += f"{separator}cross: end of the runs, then simulated restarts"
+    handles = named_handles(axes)
+    if len(handles) > BELOW:  # in the order of the lines at the end of the last panel
+        last = named_handles(axes[-1:])
+        handles = dict(sorted(handles.items(), key=lambda item: -_height(last.get(item[0]))))
+    head(figure, prefix + says, handles)
     return figure
 
 
-def _panel(
-    axis: Axes, dim: int, algorithms: Mapping[str, Sequence[Run]], end: float, seed: int
-) -> None:
-    """One dimension: the reference below, a line per algorithm."""
+def _height(line: Any) -> float:
+    """Where a line ends; the reference is above all."""
+    if line is None:
+        return 0.0
+    return 2.0 if line.get_label() == REFERENCE else float(line.get_ydata()[-1])
+
+
+def _panel(axis: Axes, shown: Algorithms, suite: str, end: float, seed: int) -> None:
+    """One panel: the reference below, a line per algorithm."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-    grid = np.geomspace(1, end, 400)
-    functions = sorted({r.function for runs in algorithms.values() for r in runs if r.dim == dim})
-    if dim in best2009.DIMENSIONS:
+    points = np.geomspace(1, end, 400)
+    runs = [run for own in shown.values() for run in own]
+    dim, functions = runs[0].dim, sorted({run.function for run in runs})
+    if suite == "bbob" and dim in best2009.DIMENSIONS:
         known = np.sort(np.ravel([best2009.best2009(f, dim) for f in functions]) / dim)
-        axis.plot(grid, _share(known, grid), color=REFERENCE_COLOUR, linewidth=4, label=REFERENCE)
-    for k, (name, runs) in enumerate(algorithms.items()):
-        here = [run for run in runs if run.dim == dim]
-        if here:
-            _line(axis, k, name, run_time_distribution(here, seed=seed), _budget(here), grid)
-    axis.set(title=f"{dim}-D", xscale="log", xlim=(1, end), ylim=(0, 1))
+        axis.plot(
+            points, _share(known, points), color=REFERENCE_COLOUR, linewidth=4, label=REFERENCE
+        )
+    for k, (name, own) in enumerate(shown.items()):
+        if own:
+            _line(axis, k, name, run_time_distribution(own, seed=seed), _budget(own), points)
+    axis.set(xscale="log", xlim=(1, end), ylim=(0, 1))
     axis.xaxis.set_major_locator(LogLocator(numticks=12))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{math.log10(x):.0f}"))
@@ -122,21 +205,11 @@ def _panel(
 
 def _line(axis: Axes, k: int, name: str, times: Array, budget: float, grid: Array) -> None:
     """The k-th algorithm: its line, a cross where its runs ended, thin what was simulated."""
-    colour, dashes = style.COLOURS[k % len(style.COLOURS)], style.DASHES[k % len(style.DASHES)]
+    looks = look(k)
     run, simulated = np.append(grid[grid < budget], budget), grid[grid >= budget]
-    axis.plot(
-        run,
-        _share(times, run),
-        color=colour,
-        linestyle=dashes,
-        linewidth=1.8,
-        marker=style.MARKS[k % len(style.MARKS)],
-        markevery=(40 + 9 * k, 70),
-        markersize=5,
-        markerfacecolor="white",
-        label=name,
-        zorder=3,
-    )
+    every = (40 + 9 * k % 70, 70)
+    axis.plot(run, _share(times, run), markevery=every, label=name, zorder=3, **looks)
+    colour, dashes = looks["color"], looks["linestyle"]
     axis.plot(simulated, _share(times, simulated), color=colour, linestyle=dashes, linewidth=0.8)
     axis.plot(
         [budget], _share(times, run[-1:]), color=colour, marker="x", markersize=9, mew=2, zorder=4
@@ -149,16 +222,7 @@ def _share(times: Array, grid: Array) -> Array:
 
 
 def _budget(runs: Sequence[Run]) -> float:
-    """Where runs ended: median evaluations / dimension of those that missed the last target."""
-    missed = [run for run in runs if np.isinf(run.times()[-1])] or runs
-    return float(np.median([run.evaluations / run.dim for run in missed]))
-
-
-def _what(algorithms: Mapping[str, Sequence[Run]], separator: str) -> str:
-    """Functions, instances and targets; then what the marks mean."""
-    runs = [run for group in algorithms.values() for run in group]
-    functions = number_list(sorted({run.function for run in runs}))
-    instances = len({run.instance for run in runs})
-    plural = "s" if instances > 1 else ""
-    shown = f"bbob f{functions}, {instances} instance{plural}, {TARGETS.size} targets 1e2 to 1e-8"
-    return shown + separator + "cross: end of the runs, then simulated restarts"
+    """Where runs ended: median evaluations / dimension of those that missed the last target, or
+    the longest run if none did."""
+    missed = [run.evaluations / run.dim for run in runs if np.isinf(run.times()[-1])]
+    return float(np.median(missed)) if missed else max(run.evaluations / run.dim for run in runs)

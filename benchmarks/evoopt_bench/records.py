@@ -48,6 +48,25 @@ class SuiteManifest:
     versions: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a suite run is.
+
+    Attributes:
+        done: problems that are done, those of earlier processes included.
+        total: all problems.
+        solved: problems done whose last target was reached.
+        evaluations: spent on the problems that are done.
+        last: the problem that was done last; None at the start.
+    """
+
+    done: int
+    total: int
+    solved: int
+    evaluations: int
+    last: str | None
+
+
 def write_json(path: Path, data: Mapping[str, Any], indent: int | None = 1) -> None:
     """Write a document under a temporary name and rename it: it is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.writing")

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoopt import rng
 from evoopt.errors import ConfigurationError
@@ -175,11 +177,15 @@ def compare_areas(
     a = np.array([one[key] for key in sorted(one)])
     pairs = a - np.array([two[key] for key in sorted(one)])
     n = pairs.size
-    means = [
-        pairs[(rng.uniforms(seed, (), k, 1, n)[0] * n).astype(np.int64)].mean()
-        for k in range(resamples)
-    ]
+    means = pairs[_resamples(n, resamples, seed)].mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return Difference(
         float(a.mean()), float((a - pairs).mean()), float(pairs.mean()), float(low), float(high), n
     )
+
+
+@lru_cache(maxsize=2)
+def _resamples(n: int, resamples: int, seed: int) -> NDArray[np.int32]:
+    """(resamples, n) which pairs each resample takes."""
+    drawn = [(rng.uniforms(seed, (), k, 1, n)[0] * n).astype(np.int32) for k in range(resamples)]
+    return np.array(drawn)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from evoopt.api import solve
 from evoopt.errors import StateError
-from evoopt.plan import Settings
 from evoopt.result import Array, Result, Values
 from evoopt.rundir import has_begun
 from evoopt.rundir.directory import RESULT
+from evoopt.settings import Settings
 from evoopt_bench.coco_data import CocoRecorder
 from evoopt_bench.records import PART, write_trace
 from evoopt_bench.suites import CocoProblem, ProblemId
@@ -43,10 +43,10 @@ def run_problem(
         shutil.rmtree(directory, ignore_errors=True)
     # without a trace the points are wanted once more: the log has them, the result would hide them
     (directory / RESULT).unlink(missing_ok=True)
-    watcher = _Watcher(problem, directory / PART, label, info)
+    watcher = _Watcher(coco, directory / PART, label, info)
     try:
         result = solve(coco, settings, run_dir=directory, observers=(watcher,))
-        run = watcher.complete(coco.f_opt)
+        run = watcher.complete()
     except BaseException:
         watcher.discard()
         raise
@@ -91,7 +91,7 @@ class _Watcher:
 
     wants_replay = True
 
-    def __init__(self, problem: ProblemId, part: Path, label: str, info: str) -> None:
+    def __init__(self, problem: CocoProblem, part: Path, label: str, info: str) -> None:
         self._problem = problem
         self._arguments = (part, label, info)
         self._improvements = Improvements()
@@ -103,21 +103,22 @@ class _Watcher:
     def told(self, search: Any, ids: NDArray[np.int64], X: Array, values: Values) -> None:
         """Take the rows, be they evaluated now or replayed from the log."""
         if self._recorder is None:  # not earlier: the run directory must be empty when it is made
-            self._recorder = CocoRecorder(self._problem, *self._arguments)
+            self._recorder = CocoRecorder(self._problem.id, *self._arguments)
         self._recorder.record(X)
-        self._improvements.add(values.F)
+        self._improvements.add(self._problem.judged(X, values.F))
 
     def finished(self, result: Result) -> None:
         """Nothing: `complete` follows."""
 
-    def complete(self, f_opt: float) -> Run:
+    def complete(self) -> Run:
         """Complete COCO's files, and give the run."""
         if self._recorder is None:
             raise StateError(f"{self._arguments[0].parent}: no evaluation was told")
         self._recorder.close()
-        problem, seen = self._problem, self._improvements
+        which, seen = self._problem.id, self._improvements
         at, f = seen.arrays()
-        return Run(problem.function, problem.dim, problem.instance, seen.evaluations, f_opt, at, f)
+        f_opt = self._problem.f_opt
+        return Run(which.function, which.dim, which.instance, seen.evaluations, f_opt, at, f)
 
     def discard(self) -> None:
         """Drop COCO's files of a run that is not done; they are made anew from its log."""

@@ -2,7 +2,8 @@
 
 A selection of problems reads ``bbob`` (the suite with its defaults) or ``bbob:f1-4,8:d10:i1`` (any
 of the three parts, each a list of numbers and ranges). The order of problems is cocoex's: by
-dimension, then function, then instance. Names are cocoex's too: ``bbob_f008_i01_d10``.
+dimension, then function, then instance. A name reads ``bbob_f008_i01_d10``, as cocoex's id does,
+with the suite in front always.
 
 Parsing needs numpy alone; cocoex (extra ``bench``) is imported when a problem is made.
 """
@@ -10,66 +11,21 @@ Parsing needs numpy alone; cocoex (extra ``bench``) is imported when a problem i
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evoopt.errors import ConfigurationError, missing
+from evoopt.errors import ConfigurationError
 from evoopt.result import NAN, NEGINF, POSINF, Array, Failure, Values
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from evoopt_bench import noise
+from evoopt_bench.catalogue import SUITES as SUITES
+from evoopt_bench.catalogue import SuiteSpec
+from evoopt_bench.coco_c import Bare, bare, bare_bbob
+from evoopt_bench.coco_c import cocoex as cocoex
 
 FINAL_PRECISION = 1e-8  # COCO calls a problem solved at f <= f_opt + 1e-8
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteSpec:
-    """What a suite offers and how a search on it starts.
-
-    Attributes:
-        name: the name cocoex knows it by.
-        n_obj: number of objectives.
-        functions: all function numbers.
-        dimensions: all dimensions.
-        default_dimensions: those taken when the user names none: small enough for a first try.
-        default_instances: those taken when the user names none.
-        start: lower and upper end of the box in which a search starts, the same for each variable.
-        sigma0: initial step size.
-        box: lower and upper end of the region of interest.
-        bounds_apply: whether points outside the box are infeasible.
-    """
-
-    name: str
-    n_obj: int
-    functions: tuple[int, ...]
-    dimensions: tuple[int, ...]
-    default_dimensions: tuple[int, ...]
-    default_instances: tuple[int, ...]
-    start: tuple[float, float]
-    sigma0: float
-    box: tuple[float, float]
-    bounds_apply: bool
-
-
-SUITES: dict[str, SuiteSpec] = {
-    "bbob": SuiteSpec(
-        name="bbob",
-        n_obj=1,
-        functions=tuple(range(1, 25)),
-        dimensions=(2, 3, 5, 10, 20, 40),
-        default_dimensions=(2, 3, 5),
-        default_instances=(1, 2, 3),
-        start=(-4.0, 4.0),
-        sigma0=2.0,
-        box=(-5.0, 5.0),
-        bounds_apply=False,
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,8 +39,23 @@ class ProblemId:
 
     @property
     def name(self) -> str:
-        """The id that cocoex gives this problem."""
+        """What it is called here: the suite, then function, instance and dimension."""
         return f"{self.suite}_f{self.function:03d}_i{self.instance:02d}_d{self.dim:02d}"
+
+    @property
+    def coco_id(self) -> str:
+        """The id that cocoex gives this problem."""
+        numbers = {"function": self.function, "instance": self.instance, "dim": self.dim}
+        return SUITES[self.suite].coco_id.format(**numbers)
+
+    @property
+    def coco_options(self) -> tuple[str, str]:
+        """The two texts that make cocoex.Suite hold this problem alone."""
+        index = self.function - SUITES[self.suite].first_function + 1
+        return (
+            f"instances: {self.instance}",
+            f"dimensions: {self.dim} function_indices: {index}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,46 +192,66 @@ def number_list(numbers: Sequence[int]) -> str:
 
 
 class CocoProblem:
-    """One noiseless COCO problem behind evoopt's Problem protocol.
+    """One COCO problem behind evoopt's Problem protocol.
 
     It evaluates rows in cocoex's C code without logging anything; `coco_data` writes COCO's files.
+    Values of bbob-noisy depend on the point and the seed of the evaluation, see `noise`.
 
     Attributes:
         id: which problem.
-        name: cocoex's id of it.
+        name: the suite's name of it.
         dim, n_obj: number of variables and objectives.
         lower, upper: (dim,) the region of interest.
         bounds_apply: False where points outside the region are as good as any (bbob).
+        integers: (dim,) which variables take whole numbers only; COCO rounds them.
         f_opt: the optimal value.
         target: COCO's final target value: reached when f <= target.
         start_lower, start_upper: (dim,) the box in which a search starts.
-        sigma0: initial step size.
+        sigma0: initial step size; one per variable where their ranges differ.
+        takes_seed: a value depends on a seed, too.
     """
 
     def __init__(self, problem: ProblemId) -> None:
         spec = suite_spec(problem.suite)
-        ones = np.ones(problem.dim)
         self.id = problem
         self.name = problem.name
         self.dim = problem.dim
         self.n_obj = spec.n_obj
-        self.lower, self.upper = spec.box[0] * ones, spec.box[1] * ones
         self.bounds_apply = spec.bounds_apply
-        self.start_lower, self.start_upper = spec.start[0] * ones, spec.start[1] * ones
-        self.sigma0 = spec.sigma0
-        self._bare = cocoex().BareProblem(
-            problem.suite, problem.function, problem.dim, problem.instance
-        )
-        # the optimal *value* may be asked for; asking for its place would taint the problem
-        self.f_opt = float(self._bare.best_value())
+        self.takes_seed = spec.is_noisy
+        self._bare = _bare(problem)
+        self.f_opt = self._bare.f_opt
+        self.lower, self.upper = self._bare.lower, self._bare.upper
+        self.integers = np.arange(problem.dim) < self._bare.n_integers
         self.target = self.f_opt + FINAL_PRECISION  # as cocoex's final_target_hit computes it
+        scale = (self.upper - self.lower) / (spec.box[1] - spec.box[0])
+        self.start_lower = self.lower + scale * (spec.start[0] - spec.box[0])
+        self.start_upper = self.upper - scale * (spec.box[1] - spec.start[1])
+        steps = (scale * spec.sigma0).tolist()
+        self.sigma0: float | list[float] = steps if self._bare.n_integers else spec.sigma0
+        self._noise = noise.Noise.of(problem.function, problem.dim) if spec.is_noisy else None
 
     def __reduce__(self) -> tuple[type[CocoProblem], tuple[ProblemId]]:
         return CocoProblem, (self.id,)
 
-    def evaluate(self, X: Array) -> Values:
-        """Objective values of the rows of X: (k, dim). Rows without a finite value are failures."""
-        F = self._bare(np.array(X, dtype=np.float64, order="C", ndmin=2))
+    def evaluate(self, X: Array, seeds: Sequence[int] | None = None) -> Values:
+        """Objective values of the rows of X: (k, dim). Rows without a finite value are failures.
+
+        Raises:
+            ConfigurationError: the problem is noisy and there are not k seeds.
+        """
+        X = np.array(X, dtype=np.float64, order="C", ndmin=2)
+        if self._noise is None:
+            F = self._bare.values(X)
+        else:
+            if seeds is None or len(seeds) != len(X):
+                got = "none" if seeds is None else len(seeds)
+                raise ConfigurationError(
+                    f"evaluate(seeds=...) must hold {len(X)} numbers; got {got}"
+                )
+            excess = noise.noise_free(self._noise, self._bare.value, self.f_opt, X)
+            noisy = self._noise.applied(excess, *noise.seeded_draws(seeds))
+            F = noisy + self.f_opt + noise.penalty(X)
         wrong = np.flatnonzero(~np.isfinite(F))
         if wrong.size == 0:
             return Values(F)
@@ -268,19 +259,27 @@ class CocoProblem:
         F[wrong] = np.nan
         return Values(F, failures=failures)
 
+    def value(self, x: Array) -> float:
+        """The value at x: (dim,), NaN or inf included; quick, and not of a noisy problem."""
+        return float(self._bare.value(x))
+
+    def judged(self, X: Array, F: Array) -> Array:
+        """(k,) the values by which COCO judges the rows of X: (k, dim), evaluated to F: (k,).
+
+        They are F, but the noise-free values where the problem is noisy.
+        """
+        if self._noise is None:
+            return F
+        return noise.noise_free(self._noise, self._bare.value, self.f_opt, X) + self.f_opt
+
+
+def _bare(problem: ProblemId) -> Bare:
+    """What cocoex has of the problem."""
+    if problem.suite == "bbob":
+        return bare_bbob(problem.function, problem.dim, problem.instance, SUITES["bbob"].box)
+    return bare(problem.suite, problem.coco_options, problem.coco_id)
+
 
 def _failure(f: float) -> Failure:
     kind = NAN if np.isnan(f) else POSINF if f > 0 else NEGINF
     return Failure(kind, f"the benchmark function returned {f}")
-
-
-def cocoex() -> ModuleType:
-    """The module cocoex.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        return importlib.import_module("cocoex")
-    except ImportError as error:
-        raise missing("coco-experiment", "bench", "a COCO suite") from error

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 COMMANDS = {
     "minimize": "evoopt.cli.minimize:minimize",
     "resume": "evoopt.cli.resume:resume",
+    "ask": "evoopt.cli.asktell:ask",
+    "tell": "evoopt.cli.asktell:tell",
     "status": "evoopt.cli.show:status",
     "show": "evoopt.cli.show:show",
     "plot": "evoopt.cli.plot:plot",
+    "bench": "evoopt.cli.bench:bench",
     "list": "evoopt.cli.listing:listing",
     "verify": "evoopt.cli.audit:verify",
     "repair": "evoopt.cli.audit:repair",

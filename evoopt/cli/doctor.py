@@ -18,10 +18,12 @@ from evoopt.errors import MISSING_DEPENDENCY, OK, STATE
 # extra -> the packages it brings, by the names under which they are imported and distributed
 EXTRAS = {
     "bench": {"cocoex": "coco-experiment", "cocopp": "cocopp"},
+    "bobyqa": {"pybobyqa": "Py-BOBYQA"},
     "plot": {"matplotlib": "matplotlib"},
+    "ray": {"ray": "ray"},
 }
 _CORE = (
-    "numpy", "click", "rich", "rich-click", "cloudpickle", "threadpoolctl",
+    "numpy", "scipy", "click", "rich", "rich-click", "cloudpickle", "threadpoolctl",
 )  # fmt: skip
 
 

@@ -25,7 +25,15 @@ DEBUG = "EVOOPT_DEBUG"
 COMPLETE = "_EVOOPT_COMPLETE"  # what the completion script sets when it asks for completions
 
 # arguments of the Python interface that the command line calls otherwise
-_OPTIONS = {"fun": "TARGET", "run_dir": "--out", "path": "--out", "to_record": "--to"}
+_OPTIONS = {
+    "fun": "TARGET",
+    "run_dir": "--out",
+    "path": "--out",
+    "to_record": "--to",
+    "options": "--set",
+    "words": "PROGRAM",
+    "cwd": "PROGRAM",
+}
 _LOAD = re.compile(r"load_function\('([^']*)'\):")
 _CALL = re.compile(r"\b\w+(?:\.\w+)?\((\w+)=\.\.\.\)")
 

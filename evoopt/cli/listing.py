@@ -11,9 +11,38 @@ import rich_click as click
 from evoopt.cli import console
 from evoopt.cli.options import as_json
 from evoopt.cli.words import RUNS, choose, suites
-from evoopt.errors import StateError
+from evoopt.errors import ConfigurationError, StateError
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+# engine -> what it does, when to use it (orders of magnitude: reports/), how it is chosen
+_ENGINES = {
+    "serial": (
+        "row by row in this process",
+        "under 20 us an evaluation, a function that can be trusted",
+        "--no-isolate",
+    ),
+    "vectorized": (
+        "all rows at once in this process",
+        "a function of X (k, dim)",
+        "--vectorized --no-isolate",
+    ),
+    "pool": (
+        "worker processes that stay",
+        "whatever may hang or crash; 20 us and more",
+        "the default for functions; --workers N",
+    ),
+    "process": (
+        "a process for each evaluation, on its own processors or GPU",
+        "programs, training runs; 10 ms and more",
+        "a program after --; --engine process, --gpus 0,1",
+    ),
+    "ray": (
+        "actors of a Ray cluster that stay",
+        "several machines; 50 ms and more",
+        "--engine ray, --ray-address ADDRESS",
+    ),
+}
 
 
 @click.command("list", epilog="Example:  evoopt list algorithms")
@@ -27,15 +56,18 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
     metavar="DIR",
     help="Where to look for runs.",
 )
+@click.option("--options", is_flag=True, help="Which options each algorithm takes.")
 @as_json
-def listing(what: str, folder: Path, json: bool) -> None:
+def listing(what: str, folder: Path, options: bool, json: bool) -> None:
     """Algorithms, suites, engines (ways to evaluate), or runs."""
     tables: dict[str, Callable[[], Table]] = {
-        "algorithms": _algorithms,
+        "algorithms": _options if options else _algorithms,
         "suites": _suites,
         "engines": _engines,
         "runs": lambda: _runs(folder),
     }
+    if options and what != "algorithms":
+        raise ConfigurationError(f"--options is for algorithms; got '{what}'")
     headings, rows = tables[choose(what, tables, "list")]()
     if json:
         console.document({what: [dict(zip(headings, row, strict=True)) for row in rows]})
@@ -46,15 +78,20 @@ def listing(what: str, folder: Path, json: bool) -> None:
 
 
 def _algorithms() -> Table:
-    from evoopt.plan import AUTO_ALGORITHM, AUTO_RESTARTS
     from evoopt.strategies import AUTO, STRATEGIES
 
-    auto = f"now {AUTO_ALGORITHM} with {AUTO_RESTARTS.upper()} restarts: start here"
-    rows = [(AUTO, auto, "evoopt.plan")]
+    auto = "a quadratic model, then BIPOP restarts of what fits the dimension: start here"
+    rows = [(AUTO, auto, "evoopt.choice")]
     for name, place in STRATEGIES.items():
         module = place.partition(":")[0]
         rows.append((name, _sentence(importlib.import_module(module).__doc__), module))
     return ("algorithm", "what it is", "module"), rows
+
+
+def _options() -> Table:
+    from evoopt.options import table
+
+    return table()
 
 
 def _suites() -> Table:
@@ -62,6 +99,7 @@ def _suites() -> Table:
     rows = [
         (
             suite.name,
+            suite.about,
             number_list(suite.functions),
             number_list(suite.dimensions),
             f"--dim {number_list(suite.default_dimensions)} "
@@ -69,23 +107,14 @@ def _suites() -> Table:
         )
         for suite in suites().SUITES.values()
     ]
-    return ("suite", "functions", "dimensions", "chosen if you do not"), rows
+    return ("suite", "what it is", "functions", "dimensions", "chosen if you do not"), rows
 
 
 def _engines() -> Table:
     from evoopt.evaluators import EVALUATORS
 
-    chosen = {
-        "serial": "--no-isolate",
-        "vectorized": "--vectorized --no-isolate",
-        "pool": "--isolate (the default for functions), --workers N",
-    }
-    rows = []
-    for name, place in EVALUATORS.items():
-        module, _, attribute = place.partition(":")
-        words = _sentence(getattr(importlib.import_module(module), attribute).__doc__)
-        rows.append((name, words, chosen.get(name, "")))
-    return ("engine", "what it does", "how it is chosen"), rows
+    rows = [(name, *_ENGINES[name]) for name in EVALUATORS]
+    return ("engine", "what it does", "when to use it", "how it is chosen"), rows
 
 
 def _runs(folder: Path) -> Table:
@@ -99,9 +128,16 @@ def _runs(folder: Path) -> Table:
 def _about(path: Path) -> tuple[str, str, str, str, str]:
     """Problem, algorithm, state, evaluations, best f of a run."""
     from evoopt.cli.stored import read
-    from evoopt.cli.suite import is_suite_run, suite_facts
+    from evoopt.cli.suite import is_comparison, is_suite_run, suite_facts
 
     try:
+        if is_comparison(path):
+            from evoopt.cli.bench import comparison_facts
+
+            facts = comparison_facts(path)
+            problems = f"{facts['suite']}, {facts['problems']} problems"
+            names = f"{len(facts['algorithms'])} algorithms"
+            return problems, names, facts["state"], str(facts["evaluations"]), ""
         if is_suite_run(path):
             facts = suite_facts(path)
             problems = f"{facts['done']} of {facts['problems']} problems"

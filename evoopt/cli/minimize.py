@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from evoopt.cli.options import algorithm_names, as_json, quiet
+from evoopt.cli.options import (
+    ProgramCommand,
+    algorithm_names,
+    as_json,
+    program_words,
+    quiet,
+)
 from evoopt.cli.words import (
     Target,
     bounds,
+    chosen_target,
     fresh_run,
+    names,
     number,
     numbers,
-    read_target,
+    options,
+    placeholders_dim,
     seconds,
     workers,
 )
 from evoopt.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from evoopt.space import Space
+
 # options that only functions take, and that only suites take
 _FUNCTION_ONLY = (
-    "bounds", "x0", "target", "time_limit", "eval_timeout", "max_failures", "isolate", "maximize",
-    "vectorized",
+    "bounds", "space", "x0", "target", "time_limit", "eval_timeout", "max_failures", "isolate",
+    "maximize", "vectorized", "engine", "ray_address", "gpus", "asynchronous", "warm_start",
 )  # fmt: skip
 _SUITE_ONLY = ("function", "instance")
 _EPILOG = "Example:  evoopt minimize mymodule:f --dim 4 --bounds -5 5 --budget 1000D --out runs/f"
@@ -31,8 +43,8 @@ _SEARCH, _LIMITS, _EVALUATION = "How to search", "When to stop", "How to evaluat
 _SUITE = "Problems of a suite"
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("target_text", metavar="TARGET")
+@click.command(cls=ProgramCommand, epilog=_EPILOG)
+@click.argument("target_text", metavar="TARGET", required=False)
 @click.option("--dim", metavar="N", help="Variables; for a suite a list: 2,3,5,10.", panel=_SEARCH)
 @click.option(
     "--bounds",
@@ -40,6 +52,13 @@ _SUITE = "Problems of a suite"
     multiple=True,
     metavar="LO HI",
     help="Bounds of all variables, or repeated, of each; inf or none for no bound.",
+    panel=_SEARCH,
+)
+@click.option(
+    "--space",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Named parameters, from a .toml or .json file; TARGET then takes a dict.",
     panel=_SEARCH,
 )
 @click.option(
@@ -55,11 +74,19 @@ _SUITE = "Problems of a suite"
     "--algorithm",
     default="auto",
     metavar="NAME",
-    help="auto, cma-es, ma-es, random; see evoopt list algorithms [default: auto].",
+    help="auto, cma-es, lm-ma-es, ...; see evoopt list algorithms [default: auto].",
     shell_complete=algorithm_names,
     panel=_SEARCH,
 )
 @click.option("--popsize", type=int, metavar="N", help="Candidates a generation.", panel=_SEARCH)
+@click.option(
+    "--set",
+    "own",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the algorithm's own; repeatable; see evoopt list algorithms --options.",
+    panel=_SEARCH,
+)
 @click.option(
     "--restarts",
     metavar="POLICY",
@@ -67,6 +94,12 @@ _SUITE = "Problems of a suite"
     panel=_SEARCH,
 )
 @click.option("--seed", type=int, metavar="N", help="[default: drawn, and shown]", panel=_SEARCH)
+@click.option(
+    "--warm-start",
+    metavar="RUN|FILE",
+    help="Begin from the evaluations of an earlier run, or a .csv or .json file of them.",
+    panel=_SEARCH,
+)
 @click.option("--maximize", is_flag=True, help="Search for the largest value.", panel=_SEARCH)
 @click.option(
     "--budget",
@@ -92,6 +125,21 @@ _SUITE = "Problems of a suite"
     panel=_EVALUATION,
 )
 @click.option(
+    "--asynchronous",
+    is_flag=True,
+    help="Use each value as it comes, without waiting for its generation.",
+    panel=_EVALUATION,
+)
+@click.option(
+    "--engine", metavar="NAME", help="See evoopt list engines [default: pool].", panel=_EVALUATION
+)
+@click.option(
+    "--ray-address", metavar="ADDRESS", help="Of a running cluster (ray).", panel=_EVALUATION
+)
+@click.option(
+    "--gpus", metavar="LIST", help="Dealt out among workers (process).", panel=_EVALUATION
+)
+@click.option(
     "--isolate/--no-isolate",
     default=None,
     help="In a process of its own, which may crash, hang or exit [default: isolate].",
@@ -111,19 +159,24 @@ _SUITE = "Problems of a suite"
 )
 @as_json
 @quiet
-def minimize(target_text: str, out: Path | None, json: bool, quiet: bool, **given: Any) -> int:
-    """Minimize TARGET, a function or a benchmark suite.
+def minimize(
+    target_text: str | None, out: Path | None, json: bool, quiet: bool, **given: Any
+) -> int:
+    """Minimize TARGET, a function or a benchmark suite, or the program after --.
 
     TARGET is module:function, path/file.py:function, a suite (bbob), or one problem of a suite
-    (bbob:f8:d10:i1). The run is kept in a folder, from which it can be resumed.
+    (bbob:f8:d10:i1). A program is given as -- ./sim {x1} {x2}; the last number that it prints is
+    its value. The run is kept in a folder, from which it can be resumed.
     """
-    target = read_target(target_text)
+    target = chosen_target(target_text, program_words(), named=given["space"] is not None)
     _refuse(target, given)
+    if target.words and given["dim"] is None and given["space"] is None:
+        given["dim"] = placeholders_dim(target)
     path = out or fresh_run(target)
-    if target.kind == "function":
+    if target.kind in ("function", "program"):
         from evoopt.cli.single import minimize_function
 
-        return minimize_function(target, path, _function_words(given), json=json, quiet=quiet)
+        return minimize_function(target, path, function_words(given), json=json, quiet=quiet)
     from evoopt.cli.suite import minimize_suite
 
     return minimize_suite(target, path, given, json=json, quiet=quiet)
@@ -131,7 +184,7 @@ def minimize(target_text: str, out: Path | None, json: bool, quiet: bool, **give
 
 def _refuse(target: Target, given: dict[str, Any]) -> None:
     """Options that make no sense for this kind of target."""
-    wrong = _SUITE_ONLY if target.kind == "function" else _FUNCTION_ONLY
+    wrong = _FUNCTION_ONLY if target.kind in ("suite", "problem") else _SUITE_ONLY
     for name in wrong:
         value = given[name]
         left_out = value is None or value == () or (value is False and name != "isolate")
@@ -146,10 +199,14 @@ def _refuse(target: Target, given: dict[str, Any]) -> None:
         )
 
 
-def _function_words(given: dict[str, Any]) -> dict[str, Any]:
+def function_words(given: dict[str, Any]) -> dict[str, Any]:
     """The keywords of `evoopt.minimize`, and dim."""
-    dim = _dim(given["dim"])
-    x0 = numbers(given["x0"], "--x0")
+    dim, space = _dim(given["dim"]), None
+    if given["space"] is not None:
+        space, x0 = _named(given)
+        dim = space.dim
+    else:
+        x0 = numbers(given["x0"], "--x0")
     if dim is not None and x0 is not None and len(x0) != dim:
         raise ConfigurationError(f"--x0 must be {dim} numbers (--dim {dim}); got {len(x0)}")
     box = bounds(given["bounds"], dim if x0 is None else len(x0))
@@ -158,10 +215,11 @@ def _function_words(given: dict[str, Any]) -> dict[str, Any]:
             "--dim must be given, or --x0, or --bounds once per variable; got none of them"
         )
     sigma0 = numbers(given["sigma0"], "--sigma0")
-    isolate = given["isolate"]
+    isolate, engine = given["isolate"], given["engine"]
     return {
         "dim": dim or len(x0 or box[0]),  # type: ignore[index]  # one of them is there
         "bounds": box,
+        "space": space,
         "x0": x0,
         "sigma0": sigma0[0] if sigma0 is not None and len(sigma0) == 1 else sigma0,
         "algorithm": given["algorithm"],
@@ -174,10 +232,29 @@ def _function_words(given: dict[str, Any]) -> dict[str, Any]:
         "time_limit": seconds(given["time_limit"], "--time-limit"),
         "eval_timeout": seconds(given["eval_timeout"], "--eval-timeout"),
         "max_failures": given["max_failures"],
-        "isolate": True if isolate is None else isolate,
+        "isolate": True if isolate is None and engine is None else isolate,
         "vectorized": bool(given["vectorized"]),
         "maximize": bool(given["maximize"]),
+        "options": options(given["own"]),
+        "engine": engine,
+        "ray_address": given["ray_address"],
+        "gpus": names(given["gpus"], "--gpus"),
+        "asynchronous": bool(given["asynchronous"]),
+        "warm_start": given["warm_start"],
     }
+
+
+def _named(given: dict[str, Any]) -> tuple[Space, list[float] | None]:
+    """The space of a file, and the start in it."""
+    from evoopt.cli.spacefile import read_point, read_space
+
+    for option in ("dim", "bounds"):
+        if given[option]:
+            raise ConfigurationError(f"--{option} cannot be used with --space, which says it")
+    space = read_space(given["space"])
+    if given["x0"] is None:
+        return space, None
+    return space, space.encode(read_point(given["x0"], space, "--x0")).tolist()
 
 
 def _dim(text: str | None) -> int | None:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
 from evoopt.cli import console
-from evoopt.cli.words import choose
+from evoopt.cli.words import choose, numbers
 from evoopt.errors import ConfigurationError
-from evoopt.plots import KINDS
+from evoopt.plots import KINDS, SUITE_KINDS
+
+_TAKEN = {  # options by kind
+    "anytime": ("algorithms", "dim"),
+    "ecdf": ("algorithms", "dim", "groups"),
+    "ert": ("algorithms", "targets"),
+}
+_GIVEN_AS = {
+    "algorithms": "--algorithms",
+    "dim": "--dim",
+    "groups": "--groups",
+    "targets": "--target",
+}
 
 
 @click.command(epilog="Example:  evoopt plot anytime runs/first -o first.svg")
 @click.argument("kind", metavar="KIND")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--groups", is_flag=True, help="ecdf: a panel for each group of functions.")
+@click.option("--dim", type=int, metavar="N", help="Of suites: the dimension [default: largest].")
+@click.option("--algorithms", metavar="NAME,...", help="Of suites: which to draw [default: all].")
+@click.option("--target", metavar="LIST", help="ert: precisions such as 1e1,1e-1,1e-8.")
 @click.option(
     "-o",
     "--output",
@@ -23,30 +40,52 @@ from evoopt.plots import KINDS
     metavar="FILE",
     help="The picture, svg, png or pdf [default: KIND.svg].",
 )
-def plot(kind: str, runs: tuple[Path, ...], output: Path | None) -> None:
+def plot(
+    kind: str,
+    runs: tuple[Path, ...],
+    groups: bool,
+    dim: int | None,
+    algorithms: str | None,
+    target: str | None,
+    output: Path | None,
+) -> None:
     """Draw KIND of one or several runs.
 
-    anytime: best f, sigma, axis ratio and axes against evaluations.
-    ecdf: run-time distributions of suite runs, beside the best of 2009.
+    anytime: best f, sigma, axis ratio and axes against evaluations; of many runs, of suites and
+    comparisons, medians with quartile bands.
+    ecdf: run-time distributions of suite runs and comparisons, beside the best of 2009.
+    ert: expected run time against dimension, of suite runs and comparisons.
     """
     choose(kind, KINDS, "KIND")
-    module, _, attribute = KINDS[kind].partition(":")
+    names = None if algorithms is None else algorithms.replace(" ", "").split(",")
+    targets = numbers(target, "--target")
+    options = {"groups": groups or None, "dim": dim, "algorithms": names, "targets": targets}
+    given = {word: value for word, value in options.items() if value is not None}
+    of_suites = _of_suites(kind, runs)
+    _refuse(kind, given, of_suites)
+    module, _, attribute = (SUITE_KINDS if of_suites else KINDS)[kind].partition(":")
     draw = getattr(importlib.import_module(module), attribute)
-    print(console.plain(str(draw(_fitting(kind, runs), output or Path(f"{kind}.svg")))))
+    print(console.plain(str(draw(list(runs), output or Path(f"{kind}.svg"), **given))))
 
 
-def _fitting(kind: str, runs: tuple[Path, ...]) -> list[Path]:
-    """The runs, if they are what this kind draws: suite runs, or single ones."""
-    from evoopt.cli.suite import is_suite_run, problem_folders
+def _refuse(kind: str, given: dict[str, Any], of_suites: bool) -> None:
+    """Options that this picture does not take."""
+    for word in given:
+        if word not in _TAKEN[kind] or not of_suites:
+            what = kind if word not in _TAKEN[kind] else f"{kind} of single runs"
+            raise ConfigurationError(f"{_GIVEN_AS[word]} cannot be used with {what}: leave it out")
 
-    for run in runs:
-        if is_suite_run(run) and kind != "ecdf":
-            example = next(iter(problem_folders(run)), run / "problems" / "NAME")
-            raise ConfigurationError(
-                f"{kind} draws single runs; name problems of {run}, such as {example}, or draw ecdf"
-            )
-        if kind == "ecdf" and (run / "log.jsonl").exists():
-            raise ConfigurationError(
-                f"ecdf draws runs of whole suites; {run} is a single one: draw anytime"
-            )
-    return list(runs)
+
+def _of_suites(kind: str, runs: tuple[Path, ...]) -> bool:
+    """Whether the runs are of suites; all of them are, or none."""
+    from evoopt.cli.suite import is_comparison, is_suite_run
+
+    whole = [run for run in runs if is_suite_run(run) or is_comparison(run)]
+    single = [run for run in runs if (run / "log.jsonl").exists()]
+    if single and (whole or kind not in ("anytime",)):
+        what = "runs of whole suites" if kind != "anytime" else "either suite runs or single ones"
+        raise ConfigurationError(
+            f"{kind} draws {what}; {single[0]} is a single one"
+            + (": draw anytime" if kind != "anytime" else f", {whole[0]} is not")
+        )
+    return bool(whole) or kind != "anytime"

@@ -24,10 +24,15 @@ def show(run: Path, json: bool) -> None:
 
     Works on finished and on killed runs, and while another process writes.
     """
-    from evoopt.cli.suite import is_suite_run, show_suite
+    from evoopt.cli.suite import is_comparison, is_suite_run, show_suite
 
     if is_suite_run(run):
         show_suite(run, json=json)
+        return
+    if is_comparison(run):
+        from evoopt.cli.bench import show_comparison
+
+        show_comparison(run, json=json)
         return
     from evoopt.cli.stored import read
 
@@ -47,10 +52,15 @@ def show(run: Path, json: bool) -> None:
 @as_json
 def status(run: Path, json: bool) -> None:
     """How far RUN is: its state, evaluations and best f."""
-    from evoopt.cli.suite import is_suite_run, suite_status
+    from evoopt.cli.suite import is_comparison, is_suite_run, suite_status
 
     if is_suite_run(run):
         suite_status(run, json=json)
+        return
+    if is_comparison(run):
+        from evoopt.cli.bench import comparison_status
+
+        comparison_status(run, json=json)
         return
     from evoopt.cli.stored import read
 
@@ -81,6 +91,8 @@ def _state(stored: Stored) -> str:
         return f"finished: {stored.result.reason.criterion}"
     idle = time.time() - _written(stored)
     words = "a process holds it" if stored.state == "running" else "interrupted or killed"
+    if stored.manifest.get("kind") == "ask" and stored.state == "stopped":
+        words = "waits for evoopt ask and evoopt tell"
     return f"{stored.state}: {words}, last written {idle:.0f} s ago"
 
 
@@ -135,9 +147,21 @@ def _settings(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         if value not in (None, False)
     }
     rows = [("problem", f"{problem.get('name')}, {problem.get('dim')} variables")]
-    rows += [("bounds", f"{problem.get('lower')} {problem.get('upper')}")]
+    named = problem.get("space", {})
+    rows += [(f"[{name}]", _words(parameter)) for name, parameter in named.items()]
+    if not named:
+        rows += [("bounds", f"{problem.get('lower')} {problem.get('upper')}")]
     rows += [(name, str(value)) for name, value in said.items()]
     return [*rows, ("command", " ".join(map(str, manifest.get("argv", []))))]
+
+
+def _words(parameter: dict[str, Any]) -> str:
+    """A parameter of a space: float, low 1e-05, high 0.1, log."""
+    words = [str(parameter.get("type"))]
+    for key, value in parameter.items():
+        if key != "type":
+            words.append(key if value is True else f"{key} {value}")
+    return ", ".join(words)
 
 
 def _environment(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evoopt.api import Settings
     from evoopt.problem import Problem
     from evoopt.result import Result
+    from evoopt.space import Space
 
 _UNMEASURED = ("interrupted", "invalid", "callback")  # criteria without a quantity
 _FAILED = ("allfailed", "maxfailures")  # criteria that say that the objective is of no use
@@ -32,23 +33,43 @@ def minimize_function(
     """
     from evoopt.api import Settings
     from evoopt.bounds import check_bounds
+    from evoopt.earlier import evaluations
 
-    dim, box = words.pop("dim"), words.pop("bounds")
-    lower, upper = check_bounds(box, dim)
+    dim, box, space = words.pop("dim"), words.pop("bounds"), words.pop("space")
+    if words["warm_start"] is not None:
+        words["warm_start"] = evaluations(words["warm_start"], space)
+    lower, upper = check_bounds(box, dim) if space is None else (space.lower, space.upper)
     settings = Settings(**words)
-    problem = function_problem(target, dim, lower, upper, settings)
+    problem = function_problem(target, dim, lower, upper, settings, space)
     if (path / "manifest.json").exists() and not quiet:
         console.note(f"{path} holds a run: going on with it, if it was asked for in the same words")
-    job = Job(problem, settings, path, target.text, settings.target)
+    job = Job(problem, settings, path, target.again, settings.target)
     return carry_out(job, json=json, quiet=quiet)
 
 
 def function_problem(
-    target: Target, dim: int, lower: Any, upper: Any, settings: Settings
+    target: Target,
+    dim: int,
+    lower: Any,
+    upper: Any,
+    settings: Settings,
+    space: Space | None = None,
 ) -> Problem:
-    """The function that the target names, as a problem. lower, upper: (dim,)."""
+    """The function or program that the target names, as a problem. lower, upper: (dim,)."""
     from evoopt.problem import FunctionProblem, load_function
 
+    if target.kind == "program":
+        from evoopt.evaluators.programs import Program, ProgramProblem
+
+        program = Program(target.words, space=space)
+        return ProgramProblem(program, dim, lower, upper, maximize=settings.maximize)
+    if space is not None:
+        return space.problem(
+            load_function(target.text),
+            name=target.name,
+            vectorized=settings.vectorized,
+            maximize=settings.maximize,
+        )
     return FunctionProblem(
         load_function(target.text),
         dim,
@@ -67,7 +88,7 @@ class Job:
     Attributes:
         problem, settings: what to search, and how.
         path: the run directory.
-        again: what `evoopt resume` has to be told besides the run; "" for nothing.
+        again: what `evoopt resume` has to be told besides the run.
         target: the value that the user asked for.
         known: what else is to be reported of a result, by name.
     """
@@ -75,7 +96,7 @@ class Job:
     problem: Problem
     settings: Settings
     path: Path
-    again: str = ""
+    again: tuple[str, ...] = ()
     target: float | None = None
     known: Callable[[Result], Mapping[str, Any]] | None = None
 
@@ -92,11 +113,12 @@ def carry_out(job: Job, *, json: bool, quiet: bool) -> int:
         The exit code.
     """
     from evoopt.api import solve
+    from evoopt.evaluators.programs import command_line
     from evoopt.observers.progress import Progress
     from evoopt.plan import resolve
 
     problem, settings = job.problem, job.settings
-    again = shlex.join(["evoopt", "resume", str(job.path), *([job.again] if job.again else [])])
+    again = command_line(["evoopt", "resume", str(job.path), *job.again])
     plan = resolve(problem, settings)  # to show what was chosen; `solve` decides by itself
     progress = Progress(f"{problem.name}, {problem.dim}-D", plan, enabled=not quiet)
     try:
@@ -110,7 +132,7 @@ def carry_out(job: Job, *, json: bool, quiet: bool) -> int:
     except ObjectiveError as error:
         if error.result is not None and error.result.evaluations:
             report(error.result, json=json, status="failed")
-            console.note(f"what was evaluated is kept; correct the function, then: {again}")
+            console.note(f"what was evaluated is kept; correct it, then: {again}")
         raise
     known = job.known(result) if job.known else {}
     report(result, json=json, status="done", known=known)
@@ -161,11 +183,14 @@ def as_document(result: Result) -> dict[str, Any]:
 
 def as_pairs(result: Result) -> list[tuple[str, str]]:
     """A result as names and texts, the most important first."""
+    from evoopt.result import named_values
+
     reason = result.reason
     number = console.number
     measured = f"value {number(reason.value)}, limit {number(reason.threshold)}"
     rows = [
         ("f", number(result.f, 10) if result.x is not None else "none: no evaluation succeeded"),
+        ("point", "" if result.point is None else named_values(result.point)),
         ("x", "" if result.x is None else console.vector(result.x.tolist(), digits=10)),
         ("success", "yes" if result.success else "no"),
         ("evaluations", str(result.evaluations)),

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import StateError
-from evoopt.plan import Settings
 from evoopt.plots.course import read_result
 from evoopt.result import Result
 from evoopt.rundir import Record, RunDirectory, decode_values, unpack
+from evoopt.settings import Settings
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from evoopt.cli import console
-from evoopt.cli.words import Target, cores, number, suites, workers
+from evoopt.cli.words import Target, cores, number, options, suites, workers
 from evoopt.errors import OK, Interrupted
 from evoopt.observers.progress import Display, duration
 
@@ -52,7 +52,9 @@ def minimize_suite(
         target.text, function=given["function"], dim=given["dim"], instance=given["instance"]
     )
     settings = Settings(
-        sigma0=number(given["sigma0"], "--sigma0"), **{word: given[word] for word in _TAKEN}
+        sigma0=number(given["sigma0"], "--sigma0"),
+        options=options(given["own"]),
+        **{word: given[word] for word in _TAKEN},
     )
     crew = cores() if given["worker_text"] is None else workers(given["worker_text"])
     if target.kind == "problem":
@@ -187,6 +189,12 @@ def is_suite_run(path: Path) -> bool:
     return found
 
 
+def is_comparison(path: Path) -> bool:
+    """Whether the folder holds a comparison, see `evoopt bench`."""
+    found: bool = (path / "manifest.json").exists() and _module("units").is_comparison(path)
+    return found
+
+
 def show_suite(path: Path, *, json: bool) -> None:
     """The table of a suite run as far as it is, and what was asked for."""
     records, table = _module("records"), _module("table")
@@ -252,9 +260,10 @@ def problem_folders(path: Path) -> list[Path]:
 class SuiteProgress:
     """How a suite run goes, on stderr."""
 
-    def __init__(self, title: str, crew: int, *, enabled: bool) -> None:
-        """crew: problems that run at the same time."""
+    def __init__(self, title: str, crew: int, *, enabled: bool, what: str = "problems") -> None:
+        """crew: how many run at the same time. what: they are."""
         self._display = Display(title, enabled=enabled)
+        self._what = what
         self._crew = crew
         self._begin = time.monotonic()
         self._at_begin: Any = None
@@ -271,7 +280,7 @@ class SuiteProgress:
         if self._at_begin is None:
             self._begin, self._at_begin = now, event
             before = f", {event.done} of them done before" if event.done else ""
-            self._display.open(f"{event.total} problems{before}, {self._crew} at a time")
+            self._display.open(f"{event.total} {self._what}{before}, {self._crew} at a time")
         if self._display.is_due(now):
             self._display.show(self.facts(event, now), now)
 
@@ -282,7 +291,7 @@ class SuiteProgress:
         rate = (event.evaluations - self._at_begin.evaluations) / spent
         left = (event.total - event.done) / done * spent if done else math.inf
         facts = [
-            ("problems", f"{event.done} of {event.total}"),
+            (self._what, f"{event.done} of {event.total}"),
             ("solved", str(event.solved)),
             ("evaluations", str(event.evaluations)),
             ("evals/s", f"{rate:.4g}"),

@@ -5,6 +5,7 @@ Whether a value makes sense is decided where the Python interface decides it; he
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -21,6 +22,7 @@ RUNS = "runs"  # where runs are kept that were given no name
 SUITES_MODULE = "evoopt_bench.suites"
 
 _UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)")
 
 
@@ -30,13 +32,20 @@ class Target:
 
     Attributes:
         text: as the user wrote it.
-        kind: "function", "suite", or "problem" (one of a suite).
-        name: of the function; the text for the others.
+        kind: "function", "program", "suite", or "problem" (one of a suite).
+        name: of the function or program; the text for the others.
+        words: of the program.
     """
 
     text: str
     kind: str
     name: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def again(self) -> tuple[str, ...]:
+        """How the command line of `evoopt resume` names it."""
+        return ("--", *self.words) if self.kind == "program" else (self.text,)
 
 
 def suites() -> Any:
@@ -64,6 +73,42 @@ def read_target(text: str) -> Target:
     if text.endswith(".py"):
         raise _no_target(text, f"the name of a function is missing, as in {text}:NAME")
     raise _no_target(text, f"did you mean '{close[0]}'?" if close else "see evoopt list suites")
+
+
+def chosen_target(text: str | None, program: tuple[str, ...], *, named: bool = False) -> Target:
+    """The target of a command: TARGET, or the program after `--`.
+
+    Args:
+        text: TARGET, or None.
+        program: the words after `--`.
+        named: its placeholders are names of a space, to be checked when that is known.
+
+    Raises:
+        ConfigurationError: neither was given, or both; or it cannot be used.
+    """
+    if program:
+        from evoopt.evaluators.programs import Program, command_line, program_name
+
+        if text is not None:
+            raise ConfigurationError(
+                f"TARGET must be left out with a program after --; got '{text}'"
+            )
+        name = program_name(program) if named else Program(program).name
+        return Target(command_line(program), "program", name, program)
+    if text is None:
+        raise ConfigurationError(
+            "TARGET must be given: module:function, file.py:function, a suite; or a program after "
+            "--, as in -- ./sim {x1} {x2}"
+        )
+    return read_target(text)
+
+
+def placeholders_dim(target: Target) -> str | None:
+    """How many variables the placeholders of a program name, as --dim; None where they do not."""
+    from evoopt.evaluators.programs import Program
+
+    dim = Program(target.words).dim
+    return None if dim is None else str(dim)
 
 
 def _no_target(text: str, hint: str) -> ConfigurationError:
@@ -144,6 +189,39 @@ def _bound(text: str, side: int) -> float:
         ) from None
 
 
+def options(pairs: tuple[str, ...]) -> dict[str, object] | None:
+    """Options of an algorithm from texts like mu=3, step_size=csa, mirrored=false."""
+    given: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not name or not equals:
+            raise ConfigurationError(f"--set must be like NAME=VALUE; got '{pair}'")
+        if name in given:
+            raise ConfigurationError(f"--set must name each option once; got {name} twice")
+        given[name] = _scalar(text)
+    return given or None
+
+
+def _scalar(text: str) -> object:
+    """true, false, none, a number, or the text itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    for read in (int, float):
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return text
+
+
+def names(text: str | None, option: str) -> list[str] | None:
+    """Words between commas."""
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise ConfigurationError(f"{option} must be names between commas like 0,1; got '{text}'")
+    return found
+
+
 def seconds(text: str | None, option: str) -> float | None:
     """A duration: seconds, or a number with a unit, such as 90, 500ms, 10m, 2h."""
     if text is None:
@@ -177,7 +255,7 @@ def cores() -> int:
 
 def fresh_run(target: Target) -> Path:
     """The folder of a run that was given no name: runs/<date>-<time>-<target>, not there yet."""
-    name = target.text if target.kind != "function" else target.name
+    name = target.name if target.kind in ("function", "program") else target.text
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{word}"
     path, more = Path(RUNS) / stem, 1

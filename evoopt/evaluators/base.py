@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,11 +61,22 @@ class Evaluator(Protocol):
         """Give everything back: processes, files, memory."""
 
 
+@runtime_checkable
+class Following(Protocol):
+    """An evaluator whose workers make the points of a search themselves, where that can be done."""
+
+    def follow(self, search: Any) -> None:
+        """From here on `submit` may be given rows of this search, an `evoopt.search.Search` whose
+        strategy claims `drawn`; the evaluator becomes its follower (see `replica`), if it can."""
+
+
 def guarded(problem: Problem, X: Array, seeds: Sequence[int] | None) -> Values:
-    """The values of the rows of X: (k, dim), whatever the problem does.
+    """The values of the rows of X: (k, dim), whatever the problem does. Rows that are drawn when
+    they are looked at are made here.
 
     A problem that raises, or returns values of another shape, has failed for all rows.
     """
+    X = np.asarray(X)
     try:
         values = evaluate(problem, X, seeds)
         return classified(check_values(problem, X, values.F), values.G, values.failures)

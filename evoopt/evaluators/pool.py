@@ -12,7 +12,6 @@ import subprocess
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Any
 
@@ -21,7 +20,9 @@ from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError, EvooptError
 from evoopt.evaluators.base import Batch, Ids, Pace, failed, merged
-from evoopt.evaluators.process import ending, killed, launched
+from evoopt.evaluators.crew import Crew, Line, Process
+from evoopt.evaluators.process import LocalCrew
+from evoopt.evaluators.replica import Followed, Ledger, ledger_of
 from evoopt.objective import one_line
 from evoopt.problem import Problem
 from evoopt.result import KILLED, TIMEOUT, Failure
@@ -29,8 +30,8 @@ from evoopt.result import KILLED, TIMEOUT, Failure
 Array = NDArray[np.float64]
 
 RETRIES = 3  # a row whose worker died is evaluated again so many times, x and seed the same
-CHEAP_SECONDS = 1e-3  # below this, messages cost more than uneven work: rows travel together
 _STARTS = 10  # so many workers in a row that die before they are ready, and the pool gives up
+_ROOM = 1 << 22  # numbers of rows that travel together, 32 MB
 _TICK_SECONDS = 0.2  # a worker's death shows as the end of its socket, unless a child keeps that
 _FAREWELL_SECONDS = 1.0  # what an idle worker has to end on its own
 
@@ -40,7 +41,7 @@ class _Row:
     """One evaluation on its way."""
 
     id: int
-    x: Array  # (dim,)
+    x: Array | None  # (dim,); None where the worker makes it
     seed: int | None
     deadline: float | None  # seconds
     deaths: int = 0  # workers that died with this row alone
@@ -52,11 +53,12 @@ class _Row:
 class _Worker:
     """A worker process, seen from the parent."""
 
-    process: subprocess.Popen[bytes]
-    connection: Connection
+    process: Process
+    connection: Line
     ready: bool = False
     rows: list[_Row] = field(default_factory=list)  # what it is evaluating
     since: float = 0.0  # when it got them, on the monotonic clock
+    seen: int | None = None  # events of the search that its replica knows; None: has none
 
     @property
     def idle(self) -> bool:
@@ -77,8 +79,8 @@ class PoolEvaluator:
     times at most, before it has failed as KILLED; the rows of other workers do not notice.
     """
 
-    def __init__(self, problem: Problem, workers: int = 1) -> None:
-        """Pickle the problem; no process is started yet.
+    def __init__(self, problem: Problem, workers: int = 1, crew: Crew | None = None) -> None:
+        """Pickle the problem; no process is started yet. crew: default: processes of this machine.
 
         Raises:
             ConfigurationError: the problem cannot be pickled, or there are no workers.
@@ -86,19 +88,29 @@ class PoolEvaluator:
         if workers < 1:
             raise ConfigurationError(f"PoolEvaluator(workers=...) must be >= 1; got {workers}")
         self.capacity = workers
+        self._crew: Crew = crew or LocalCrew()
         self._problem = problem
-        self._pickled = _pickled(problem)
+        self._pickled = pickled(problem)
         self._pace = Pace()
         self._workers: list[_Worker] = []
         self._failed_starts = 0
         self._queue: deque[_Row] = deque()
         self._done: list[Batch] = []
+        self._ledger: Ledger | None = None
+
+    def follow(self, search: Followed) -> None:
+        """As `Following.follow`."""
+        search.follower = self._ledger = ledger_of(search)
+        for w in self._workers:
+            w.seen = None
 
     def submit(
         self, ids: Ids, X: Array, seeds: Sequence[int] | None, deadline: float | None
     ) -> None:
         """Queue rows, as `Evaluator.submit`, and hand them to idle workers."""
-        for row, (id_, x) in enumerate(zip(ids.tolist(), X, strict=True)):
+        made_there = self._ledger is not None and not isinstance(X, np.ndarray)
+        points = [None] * len(ids) if made_there else X
+        for row, (id_, x) in enumerate(zip(ids.tolist(), points, strict=True)):
             self._queue.append(_Row(id_, x, None if seeds is None else seeds[row], deadline))
         self._dispatch()
 
@@ -138,7 +150,8 @@ class PoolEvaluator:
         for worker in idle:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, end - monotonic()))
-            killed(worker.process)
+            self._crew.killed(worker.process)
+        self._crew.close()
 
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.rows]
@@ -155,13 +168,14 @@ class PoolEvaluator:
             self._send(idle.pop(), rows)
         wanted = min(len(self._queue) - coming, self.capacity - len(self._workers))
         for _ in range(wanted):
-            self._workers.append(_Worker(*launched(self._pickled)))
+            self._workers.append(_Worker(*self._crew.launched(self._pickled)))
 
     def _next_rows(self, slots: int) -> list[_Row]:
         """One row, or where rows are cheap, an equal share of all: one message for each slot."""
         size = 1
-        if self._pace.seconds is not None and self._pace.seconds < CHEAP_SECONDS:
-            size = min(-(-len(self._queue) // slots), self._pace.rows())
+        if self._pace.seconds is not None and self._pace.seconds < self._crew.cheap_seconds:
+            most = min(self._pace.rows(), _ROOM // self._problem.dim or 1)
+            size = min(-(-len(self._queue) // slots), most)
         rows = [self._queue.popleft()]
         while len(rows) < size and _sociable(rows[0]) and _sociable(self._queue[0]):
             rows.append(self._queue.popleft())
@@ -169,10 +183,14 @@ class PoolEvaluator:
 
     def _send(self, worker: _Worker, rows: list[_Row]) -> None:
         worker.rows, worker.since = rows, monotonic()
-        X = np.array([row.x for row in rows])
+        if rows[0].x is None and self._ledger is not None:
+            what: Any = self._ledger.order(worker.seen, [row.id for row in rows])
+            worker.seen = self._ledger.number
+        else:
+            what = np.array([row.x for row in rows])
         seeds = None if rows[0].seed is None else [row.seed for row in rows]
         with contextlib.suppress(OSError):  # it has died: `_collect` will see
-            worker.connection.send((X, seeds))
+            worker.connection.send((what, seeds))
 
     # receiving
 
@@ -180,7 +198,8 @@ class PoolEvaluator:
         """Wait for a message, a death or a deadline, and act on all that came."""
         active: dict[Any, _Worker] = {w.connection: w for w in self._workers if not w.idle}
         until = min((w.due for w in active.values()), default=np.inf) - monotonic()
-        for connection in wait(list(active), max(0.0, min(timeout, until, _TICK_SECONDS))):
+        until = max(0.0, min(timeout, until, _TICK_SECONDS))
+        for connection in self._crew.wait(list(active), until):
             self._receive(active[connection])
         for worker in [w for w in self._workers if not w.idle]:
             if worker.due <= monotonic():
@@ -200,9 +219,11 @@ class PoolEvaluator:
             self._pace.measured(len(rows), seconds)
             spent = seconds + sum(row.seconds for row in rows)
             self._done.append(Batch(np.array([row.id for row in rows]), values, spent))
+        elif message[0] == "diverged":
+            self._queue.extendleft(reversed(worker.rows))
+            worker.rows, worker.seen = [], None
         elif message[0] == "ready":
-            worker.ready = True
-            self._failed_starts = 0
+            worker.ready, self._failed_starts = True, 0
         else:
             self.close()
             raise ConfigurationError(
@@ -217,7 +238,7 @@ class PoolEvaluator:
 
     def _died(self, worker: _Worker) -> None:
         rows, spent = worker.rows, monotonic() - worker.since
-        how = ending(self._discard(worker))
+        how = self._discard(worker)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
@@ -241,32 +262,37 @@ class PoolEvaluator:
         seconds = row.seconds + (row.deadline if kind == TIMEOUT and row.deadline else 0.0)
         self._done.append(Batch(np.array([row.id]), values, seconds))
 
-    def _discard(self, worker: _Worker) -> int:
-        """Kill and forget a worker. Returns: its exit code."""
+    def _discard(self, worker: _Worker) -> str:
+        """Kill and forget a worker. Returns: how it ended, in words."""
         self._workers.remove(worker)
         worker.rows = []
         worker.connection.close()
-        return killed(worker.process)
+        return self._crew.killed(worker.process)
 
 
-def _pickled(problem: Problem) -> bytes:
+def pickled(problem: Problem) -> bytes:
+    """The problem as it travels to other processes.
+
+    Raises:
+        ConfigurationError: it holds what cannot travel.
+    """
     import cloudpickle
 
     try:
-        pickled: bytes = cloudpickle.dumps(problem)
+        data: bytes = cloudpickle.dumps(problem)
     except Exception as error:  # pickling runs the user's __reduce__: it may raise anything
         raise ConfigurationError(
             "PoolEvaluator(problem=...) cannot be sent to worker processes: "
             f"{one_line(str(error))}; keep locks, files and connections out of it"
         ) from error
-    return pickled
+    return data
 
 
-def unpickled(pickled: bytes) -> Problem:
+def unpickled(data: bytes) -> Problem:
     """In a worker: the problem that its parent sent. Raises what the user's imports raise."""
     import cloudpickle
 
-    problem: Problem = cloudpickle.loads(pickled)
+    problem: Problem = cloudpickle.loads(data)
     return problem
 
 

@@ -10,27 +10,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from evoopt.evaluators.children import ONE_THREAD, ending, killed
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
     "from evoopt.evaluators.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
-_ONE_THREAD = dict.fromkeys(  # read by the BLAS libraries when they are loaded
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    ),
-    "1",
-)
+
+
+class LocalCrew:
+    """Workers that are processes of this machine; see `evoopt.evaluators.crew.Crew`."""
+
+    cheap_seconds = 1e-3
+
+    def launched(self, pickled: bytes) -> tuple[subprocess.Popen[bytes], Connection]:
+        """A worker that loads the problem, and the line on which it says when it is ready."""
+        return launched(pickled)
+
+    def wait(self, lines: list[Any], timeout: float) -> list[Any]:
+        """The lines on which there is something to receive."""
+        return wait(lines, timeout)
+
+    def killed(self, process: subprocess.Popen[bytes]) -> str:
+        """Kill a worker and what it started. Returns: how it ended, in words."""
+        return ending(killed(process))
+
+    def close(self) -> None:
+        """There is nothing but the workers."""
 
 
 def launched(pickled: bytes) -> tuple[subprocess.Popen[bytes], Connection]:
@@ -42,7 +54,7 @@ def launched(pickled: bytes) -> tuple[subprocess.Popen[bytes], Connection]:
         process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, str(handle), str(os.getpid()), path],
             stdin=subprocess.DEVNULL,
-            env=os.environ | _ONE_THREAD,
+            env=os.environ | ONE_THREAD,
             pass_fds=(handle,),
             process_group=0,  # Ctrl-C goes to the parent alone, a kill to what the worker started
         )
@@ -50,17 +62,3 @@ def launched(pickled: bytes) -> tuple[subprocess.Popen[bytes], Connection]:
     with contextlib.suppress(OSError):  # it has died: the pool will see
         connection.send_bytes(pickled)
     return process, connection
-
-
-def killed(process: subprocess.Popen[bytes]) -> int:
-    """Kill a worker and what it started. Returns: its exit code, its own if it had ended before."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    return process.wait()
-
-
-def ending(exit_code: int) -> str:
-    """How a process ended, in words."""
-    if exit_code < 0:
-        return f"by {signal.Signals(-exit_code).name}"
-    return f"with exit code {exit_code}"

@@ -1,8 +1,9 @@
 """The life of a worker process: take a problem, then rows, until the parent hangs up.
 
 Started by `pool` as a fresh interpreter that runs `main`. Messages are pickled tuples over one
-socket: in, once, the problem, and then (X, seeds); out, ("ready",) or ("broken", why), and then
-("done", values, seconds) for each message.
+socket: in, once, the problem, and then (X, seeds), where X may be an `Order` (see `replica`); out,
+("ready",) or ("broken", why), and then ("done", values, seconds) for each message, or ("diverged",
+why) for an order of which no points can be made.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 from time import perf_counter
+from typing import Any
 
 from evoopt.evaluators.base import guarded
 from evoopt.evaluators.pool import unpickled
+from evoopt.evaluators.replica import Diverged, Replica
 from evoopt.objective import raised_text
 from evoopt.problem import Problem
 
@@ -31,7 +34,9 @@ def main(handle: int, parent: int) -> None:
     with Connection(handle) as connection, contextlib.suppress(EOFError, OSError):
         problem = _receive_problem(connection)
         if problem is not None:
-            _serve(connection, problem)
+            server = Server(problem)
+            while True:
+                connection.send(server.answer(connection.recv()))
 
 
 def _receive_problem(connection: Connection) -> Problem | None:
@@ -48,15 +53,26 @@ def _receive_problem(connection: Connection) -> Problem | None:
     return problem
 
 
-def _serve(connection: Connection, problem: Problem) -> None:
-    while True:
-        X, seeds = connection.recv()
+class Server:
+    """Answers the messages of the parent; also the inner part of a Ray actor."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._replica = Replica()
+
+    def answer(self, message: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What is sent back for (X, seeds), or for (an order, seeds)."""
+        what, seeds = message
+        try:
+            X = self._replica.points(what)
+        except Diverged as error:
+            return "diverged", str(error)
         start = perf_counter()
-        values = guarded(problem, X, seeds)
+        values = guarded(self._problem, X, seeds)
         seconds = perf_counter() - start
         with contextlib.suppress(AttributeError, OSError, ValueError):  # stdout closed or None
             sys.stdout.flush()  # a worker may be killed at any time; what it printed stays
-        connection.send(("done", values, seconds))
+        return "done", values, seconds
 
 
 def _die_with(parent: int) -> None:

@@ -1,9 +1,12 @@
-"""Best f, step size, axis ratio and axes of runs against evaluations, in small multiples."""
+"""Best f, step size, axis ratio and axes of runs against evaluations, in small multiples.
+
+Up to `MOST_RUNS` runs are drawn each by itself. Where every algorithm has at least `bands.FEWEST`
+of them, each algorithm is drawn instead: the median of its runs, and the band of its quartiles.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError
-from evoopt.plots.course import COCO_PRECISION, Course, read_course
+from evoopt.plots import bands
+from evoopt.plots.course import Course, read_course
 from evoopt.plots.style import COLOURS, DASHES, GREY, MARKS, RC, check_format, save
+from evoopt.plots.values import WIDE, Values, choose_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +27,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 MOST_RUNS = 7  # that can be told apart
-_WIDE = 100.0  # ratio from which on a logarithmic axis shows more
 _LEGEND = 96  # characters that fit side by side in the legend
+_SIGMA, _RATIO = "step size sigma", "axis ratio (its square: condition number)"
 _MOST_LINES = 60  # restarts drawn as lines; more would hide the curves
 
 
@@ -44,40 +49,27 @@ def draw(runs: Sequence[Path | str], out: Path | str) -> Path:
     """
     file = Path(out)
     check_format(file, "plot")
-    if not 1 <= len(runs) <= MOST_RUNS:
-        raise ConfigurationError(f"draw(runs=...) must be 1 to {MOST_RUNS} runs; got {len(runs)}")
     courses = [read_course(Path(run)) for run in runs]
+    if not courses or (len(courses) > MOST_RUNS and not bands.are_comparable(courses)):
+        raise ConfigurationError(
+            f"draw(runs=...) must be 1 to {MOST_RUNS} runs, or at least {bands.FEWEST} of each "
+            f"algorithm on one problem; got {len(runs)}"
+        )
     from matplotlib import rc_context
 
     with rc_context(RC):
         return save(figure(courses), file)
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """How the values of the objective are shown.
-
-    Attributes:
-        title: what is shown.
-        shown: a course -> (r,) what is drawn of its best f; NaN for nothing.
-        scale: of the axis: "log", "symlog" or "linear".
-        bar: drawn as a horizontal line; NaN for none.
-    """
-
-    title: str
-    shown: Callable[[Course], Array]
-    scale: str
-    bar: float = np.nan
-
-
 def figure(courses: Sequence[Course]) -> Figure:
     """The figure of at least one run."""
     from matplotlib.figure import Figure  # alone, without pyplot: no window, no global state
 
-    panels = _panels(courses)
-    columns = min(2, len(panels))
+    many = bands.are_comparable(courses)
+    panels = _band_panels(courses) if many else _panels(courses)
+    columns = min(3 if many else 2, len(panels))
     rows = -(-len(panels) // columns)
-    size = (5.4, 3.4) if len(panels) == 1 else (3.9 * columns, 0.9 + 2.2 * rows)
+    size = (5.4, 3.4) if len(panels) == 1 else (3.9 * columns, (1.3 if many else 0.9) + 2.2 * rows)
     drawn = Figure(figsize=size, layout="constrained")
     axes = drawn.subplots(rows, columns, sharex=True, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -89,12 +81,37 @@ def figure(courses: Sequence[Course]) -> Figure:
             continue
         axis.set_xscale(scale)
         _plain_ticks(axis)
-        _mark_restarts(axis, courses)
+        if not many:
+            _mark_restarts(axis, courses)
         if i + columns >= len(panels):
             axis.set_xlabel("evaluations")
             axis.tick_params(labelbottom=True)
-    _head(drawn, axes.flat[0], courses)
+    _head(drawn, axes.flat[0], courses, many)
     return drawn
+
+
+def _band_panels(courses: Sequence[Course]) -> list[Callable[[Axes, Sequence[Course]], None]]:
+    """Values, and where there are some step sizes and axis ratios, as medians and quartiles."""
+    points = bands.evaluation_points(courses, _evaluations_scale(courses))
+    found = bands.groups(courses)
+
+    def values(axis: Axes, courses: Sequence[Course]) -> None:
+        chosen = choose_values(courses)
+        bands.draw_bands(axis, found, chosen.shown, points)
+        _dress_values(axis, chosen)
+
+    def sigma(axis: Axes, courses: Sequence[Course]) -> None:
+        bands.draw_bands(axis, found, lambda c: c.history.sigma, points)
+        axis.set_title(_SIGMA)
+        axis.set_yscale("log")
+
+    def ratio(axis: Axes, courses: Sequence[Course]) -> None:
+        bands.draw_bands(axis, found, lambda c: c.history.axis_ratio, points)
+        axis.set_title(_RATIO)
+        axis.set_yscale("log")
+
+    panels: list[Callable[[Axes, Sequence[Course]], None]] = [values, sigma, ratio]
+    return panels[: len(_panels(courses))]
 
 
 def _panels(courses: Sequence[Course]) -> list[Callable[[Axes, Sequence[Course]], None]]:
@@ -113,6 +130,11 @@ def _draw_values(axis: Axes, courses: Sequence[Course]) -> None:
         f = values.shown(course)
         line = _line(axis, k, course.history.evaluations, f, label=_names(courses)[k])
         line.set_drawstyle("steps-post")  # the best value stays until there is a better one
+    _dress_values(axis, values)
+
+
+def _dress_values(axis: Axes, values: Values) -> None:
+    """Title, scale and target."""
     axis.set_title(values.title)
     if values.scale == "symlog":
         axis.set_yscale("symlog", linthresh=1.0)
@@ -134,14 +156,14 @@ def _draw_values(axis: Axes, courses: Sequence[Course]) -> None:
 def _draw_sigma(axis: Axes, courses: Sequence[Course]) -> None:
     for k, course in enumerate(courses):
         _line(axis, k, *_broken(course, course.history.sigma))
-    axis.set_title("step size sigma")
+    axis.set_title(_SIGMA)
     axis.set_yscale("log")
 
 
 def _draw_ratio(axis: Axes, courses: Sequence[Course]) -> None:
     for k, course in enumerate(courses):
         _line(axis, k, *_broken(course, course.history.axis_ratio))
-    axis.set_title("axis ratio (its square: condition number)")
+    axis.set_title(_RATIO)
     axis.set_yscale("log")
 
 
@@ -192,7 +214,7 @@ def _plain_ticks(axis: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_ylim()
-    if axis.get_yscale() == "log" and high < _WIDE * low:
+    if axis.get_yscale() == "log" and high < WIDE * low:
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         axis.yaxis.set_minor_formatter(NullFormatter())
@@ -216,56 +238,12 @@ def _mark_restarts(axis: Axes, courses: Sequence[Course]) -> None:
             )
 
 
-def choose_values(courses: Sequence[Course]) -> Values:
-    """What to show of f: the distance to the optimum where it is known, else f itself where a
-    logarithmic axis can hold it, else the distance to the best value of all runs."""
-    each = [c.history.f[np.isfinite(c.history.f)] for c in courses]
-    f = np.concatenate(each)
-    sign = -1.0 if courses[0].maximize else 1.0
-    targets = {c.target for c in courses if np.isfinite(c.target)}
-    target = targets.pop() if len(targets) == 1 else np.nan
-    if all(np.isfinite(c.f_opt) for c in courses):
-        return Values(
-            "best f - f_opt", lambda c: _positive(c.history.f - c.f_opt), "log", COCO_PRECISION
-        )
-    if f.size == 0:
-        return Values("best f: no evaluation succeeded", lambda c: c.history.f, "linear")
-    low, high = float(f.min()), float(f.max())
-    if low >= 0 and high >= _WIDE * float(f[f > 0].min(initial=np.inf)):
-        bar = target if target > 0 else np.nan
-        return Values("best f", lambda c: _positive(c.history.f), "log", bar)
-    start = max(abs(float(own[0])) for own in each if own.size)
-    if low <= 0 and max(abs(low), abs(high)) > _WIDE * max(1.0, start):
-        return Values("best f", lambda c: c.history.f, "symlog", target)  # it runs away
-    best = sign * float((sign * f).min())
-    gaps = np.abs(f - best)[f != best]
-    if gaps.size and gaps.max() >= _WIDE * gaps.min():
-        return Values(
-            f"{_distance(best, sign)} ({'final value' if len(courses) == 1 else 'best of all'})",
-            lambda c: _positive(sign * (c.history.f - best)),
-            "log",
-        )
-    return Values("best f", lambda c: c.history.f, "linear", target)
-
-
-def _distance(best: float, sign: float) -> str:
-    """The distance of a value to the best one, in words."""
-    if sign < 0:
-        return f"{best:.6g} - best f"
-    return f"best f - {best:.6g}" if best >= 0 else f"best f + {-best:.6g}"
-
-
-def _positive(y: Array) -> Array:
-    """What a logarithmic axis can show."""
-    return np.where(y > 0, y, np.nan)
-
-
 def _evaluations_scale(courses: Sequence[Course]) -> str:
     """Logarithmic over decades, but not where restarts would crowd at its end."""
     first = min(int(c.history.evaluations[0]) for c in courses)
     last = max(int(c.history.evaluations[-1]) for c in courses)
     restarted = any(c.restarts.size for c in courses)
-    return "linear" if restarted or last < _WIDE * first else "log"
+    return "linear" if restarted or last < WIDE * first else "log"
 
 
 def _names(courses: Sequence[Course]) -> list[str]:
@@ -282,13 +260,15 @@ def _names(courses: Sequence[Course]) -> list[str]:
     return [course.name for course in courses]
 
 
-def _head(drawn: Figure, axis: Axes, courses: Sequence[Course]) -> None:
+def _head(drawn: Figure, axis: Axes, courses: Sequence[Course], many: bool) -> None:
     """What the picture shows, and which line is which run."""
     problems = sorted({c.problem for c in courses})
     labels = sorted({c.label for c in courses})
     parts = [problems[0] if len(problems) == 1 else f"{len(problems)} problems"]
     parts += labels if len(labels) == 1 else []
-    if any(c.restarts.size for c in courses):
+    if many:
+        parts.append("medians and quartiles")
+    elif any(c.restarts.size for c in courses):
         parts.append("dotted: restarts" if len(courses) == 1 else "ticks: restarts")
     drawn.suptitle("; ".join(parts), fontsize="medium")
     if len(courses) > 1:

@@ -151,8 +151,8 @@ class RunDirectory:
         """How many records there are, those included that wait in memory."""
         return len(self._crcs)
 
-    def records(self) -> Iterator[Record]:
-        """The records from the first on, each verified again; what waits is flushed first.
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """The records from number `start` on, all verified again; what waits is flushed first.
 
         Raises:
             StateError: the log was damaged since it was opened.
@@ -160,7 +160,7 @@ class RunDirectory:
         if self._log:
             self._log.flush()
         with os.fdopen(open_log(self.path, os.O_RDONLY), "rb") as file:
-            yield from LogReader(file, self.path / LOG).records()
+            yield from LogReader(file, self.path / LOG).records(start)
 
     def append(self, kind: str, fields: Mapping[str, Any], *, seconds: float | None = None) -> None:
         """Add a record, which reaches the disk at once or soon, by durability.

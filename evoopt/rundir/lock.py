@@ -18,6 +18,10 @@ from evoopt.errors import StateError
 _PROC_LOCKS = Path("/proc/locks")  # Linux only; elsewhere the holder stays unnamed
 
 
+class Locked(StateError):
+    """Another process has the lock."""
+
+
 class Holder(Protocol):
     """Whoever keeps a lock."""
 
@@ -32,14 +36,14 @@ def take(fd: int, folder: Path, holder: Holder) -> None:
     """Lock the open log `fd` of a run directory, or fail at once.
 
     Raises:
-        StateError: another process has the lock; names it where the system tells.
+        Locked: another process has the lock; names it where the system tells.
     """
     _guard_forks()
     _holders.add(holder)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise StateError(
+        raise Locked(
             f"{folder} is in use by {_process(fd)}; wait for it or stop it (evoopt status and "
             f"evoopt show read it meanwhile)"
         ) from None

@@ -77,9 +77,11 @@ class LogReader:
             text = body[_DIGITS:]
             yield self._accept(text, len(line))
 
-    def records(self) -> Iterator[Record]:
-        """The records themselves, verified and decoded."""
-        for text in self.texts():
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """The records themselves from number `start` on, decoded; all of them are verified."""
+        for number, text in enumerate(self.texts()):
+            if number < start:
+                continue
             try:
                 record: Record = _decode(text.decode())
             except (ValueError, RecursionError) as error:

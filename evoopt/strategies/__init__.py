@@ -1,20 +1,33 @@
 """Search strategies: `STRATEGIES` names all that are not compositions of others.
 
 An entry is "module:Class"; it is imported when `strategy_class` asks for it, so that looking at the
-names costs nothing. Each class has `default(dim, *, popsize=None)`.
+names costs nothing. Each class is a dataclass with `default(dim, *, popsize=None)`, which takes the
+strategy's own options by name, and with a field `claims` whose default says what holds for all of
+its instances.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from evoopt.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from evoopt.strategies.base import Claims
 
 STRATEGIES: dict[str, str] = {
     "cma-es": "evoopt.strategies.cmaes:CMAES",
     "ma-es": "evoopt.strategies.maes:MAES",
+    "sep-cma-es": "evoopt.strategies.sepcmaes:SepCMAES",
+    "lm-ma-es": "evoopt.strategies.lmmaes:LMMAES",
+    "bobyqa": "evoopt.strategies.bobyqa:BOBYQA",
+    "cobyqa": "evoopt.strategies.cobyqa:COBYQA",
+    "canonical-es": "evoopt.strategies.canonical:CanonicalES",
+    "openai-es": "evoopt.strategies.openai:OpenAIES",
+    "quadratic": "evoopt.strategies.quadratic:Quadratic",
     "random": "evoopt.strategies.random:RandomSearch",
 }
 
@@ -33,3 +46,10 @@ def strategy_class(name: Any, owner: str = "strategy_class") -> Any:
         )
     module, _, attribute = STRATEGIES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def claims_of(name: str) -> Claims:
+    """What the strategy registered under `name` claims, without making one."""
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(strategy_class(name))}
+    claims: Claims = defaults["claims"]
+    return claims

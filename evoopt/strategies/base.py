@@ -32,7 +32,8 @@ class Population:
     Attributes:
         id: (k,) number of the candidate, counted from 0 over the whole search.
         epoch: (k,) generation of the distribution that it was drawn from; INJECTED if none.
-        X: (k, dim) points in the units of the caller of `ask`.
+        X: (k, dim) points in the units of the caller of `ask`: an array, or, where a strategy
+            claims `drawn`, an `evoopt.strategies.drawn.Drawn`, which stands for one.
         Z: (k, dim) ~ N(0, I) that made the point, or None (injected; no Gaussian).
         Y: (k, dim) ~ N(0, C), the step X - mean in units of sigma, or None.
         inner: the rows of the strategy inside a composition, or None.
@@ -88,6 +89,11 @@ class Claims:
     translation: bool = True  # f(x - t) from x0 + t is the same search, up to rounding
     rotation: bool = False  # f(R x) from R^T x0 is the same search in distribution
     options: frozenset[str] = frozenset()
+    drawn: bool = False  # points are made of state and id when they are looked at (`Drawn`)
+    sequential: bool = False  # one candidate at a time: a second worker would have nothing to do
+    consumes: bool = False  # `tell` reuses the memory of the state it is given: copy to keep one
+    least_dim: int = 1  # fewer variables are for the strategy named in `instead`
+    instead: str = ""
 
 
 @runtime_checkable
@@ -123,6 +129,17 @@ class Strategy(Protocol):
 
     def portrait(self, state: Any) -> Portrait:
         """Mean, step size and axes of a state, for observers and results."""
+
+
+@runtime_checkable
+class Gaussian(Strategy, Protocol):
+    """A strategy that draws from one Gaussian, of which a composition may move the mean."""
+
+    def marginals(self, state: Any, where: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Mean and standard deviation of the chosen coordinates. where: (dim,). Returns: (m,)."""
+
+    def moved(self, state: Any, where: NDArray[np.bool_], mean: Array) -> Any:
+        """The state with another mean in the chosen coordinates. mean: (m,)."""
 
 
 def ranked(F: Array, ids: Ids) -> tuple[NDArray[np.intp], list[float]]:

@@ -28,6 +28,7 @@ from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
 from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
 from evoopt.strategies.course import Course
+from evoopt.strategies.initial import ellipsoid
 from evoopt.strategies.stopping import Shape, Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize, recombination
 
@@ -79,6 +80,7 @@ class CMAES:
     chi_n: float
     eigen_gap: float  # generations between two eigendecompositions
     tolerances: Tolerances
+    shape: Array | None  # (dim, dim) the first C, up to a factor; None for I
 
     # products of the above; those of shape () are arrays because numpy multiplies by an array of no
     # dimensions in two thirds of the time that a float takes
@@ -95,7 +97,12 @@ class CMAES:
     stall: float  # (1.4 + 2 / (n + 1)) chi_n: from this length of p_sigma on, h_sigma is 0
     ones: Array  # (dim, 1) for sums over a row
     name: str = "cma-es"
-    claims: Claims = Claims(rotation=True, options=frozenset({"popsize", "restarts"}))
+    claims: Claims = Claims(
+        rotation=True,
+        options=frozenset(
+            {"popsize", "restarts", "inject", "integers", "warm_start", "asynchronous", "active"}
+        ),
+    )
 
     @staticmethod
     def default(
@@ -104,8 +111,12 @@ class CMAES:
         popsize: int | None = None,
         active: bool = True,
         tolerances: Tolerances | None = None,
+        shape: Array | None = None,
     ) -> CMAES:
-        """Table 1 for `dim` variables; without `active` the negative weights are zero."""
+        """Table 1 for `dim` variables; without `active` the negative weights are zero.
+
+        shape: (dim, dim) positive definite: the search begins as N(x0, sigma0^2 shape).
+        """
         lam = default_popsize(dim) if popsize is None else check_popsize(popsize, "CMAES")
         r = recombination(dim, lam, active=active)
         parents = np.maximum(r.weights, 0.0)
@@ -139,16 +150,24 @@ class CMAES:
                 1 / ((r.c_1 + r.c_mu) * dim * _LAZY), _safe_gap(r.weights, r.c_1, r.c_mu, dim)
             ),
             tolerances=Tolerances.default(dim, lam) if tolerances is None else tolerances,
+            shape=shape,
         )
 
     def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> GenerationalState:
-        """N(x0, sigma0^2 I). x0: (dim,)."""
+        """N(x0, sigma0^2 I), or with `shape` instead of I. x0: (dim,)."""
         n = self.dim
         mean = np.array(x0, dtype=np.float64)
+        factor, C, B, D = ellipsoid(self.shape, n)
         start = CMADistribution(
-            mean, float(sigma0), np.eye(n), np.eye(n), np.ones(n), np.zeros(n), np.zeros(n), 0, 0
+            mean, float(sigma0) * factor, C, B, D, np.zeros(n), np.zeros(n), 0, 0
         )
         return GenerationalState(start, Course.start(mean), NOTHING, 0, seed, path, float(sigma0))
+
+    def shaped(self, state: GenerationalState, shape: Array, sigma: float) -> GenerationalState:
+        """A fresh state with the covariance sigma^2 shape, det shape = 1."""
+        _, C, B, D = ellipsoid(shape, self.dim)
+        start = state.distribution._replace(sigma=sigma, C=C, B=B, D=D)
+        return state._replace(distribution=start)
 
     def ask(self, state: GenerationalState, k: int) -> tuple[Population, GenerationalState]:
         """k candidates ~ N(mean, sigma^2 C), Eqs. (38)-(40)."""
@@ -235,6 +254,21 @@ class CMAES:
         std = np.sqrt(d.C.diagonal())
         shape = Shape(d.mean, d.sigma, state.sigma0, std, d.p_c, d.D, d.B)
         return stopping.first_reason(self.tolerances, state.course, self.popsize, shape)
+
+    def marginals(self, state: GenerationalState, where: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Mean and standard deviation of the chosen coordinates, as `ask` draws them."""
+        d = state.distribution
+        axes = d.B[where] * d.D
+        return d.mean[where], d.sigma * np.sqrt((axes * axes).sum(axis=1))
+
+    def moved(
+        self, state: GenerationalState, where: NDArray[np.bool_], mean: Array
+    ) -> GenerationalState:
+        """The state with another mean in the chosen coordinates."""
+        d = state.distribution
+        after = d.mean.copy()
+        after[where] = mean
+        return state._replace(distribution=d._replace(mean=after))
 
     def portrait(self, state: GenerationalState) -> Portrait:
         """Mean, step size and axis lengths."""

@@ -1,10 +1,14 @@
 """Rows on their way into a generational strategy: waiting until there are popsize of them.
 
-A row asked under an older distribution, or injected, is expressed again in the current one, and its
-length is clipped, so that one stray row cannot blow up the step size or the covariance.
+A late row, drawn from a distribution of before, keeps the length that it was drawn with, and gets a
+direction between the step that it was then and the one that it would be now: the first alone takes
+the mean past the optimum, the second alone pulls the mean back and lets the step size shrink too
+early. A row injected from elsewhere is expressed in the current distribution, and its length is
+clipped. So no stray row can blow up the step size or the covariance.
 
-Source of the clipping: N. Hansen, Injecting external solutions into CMA-ES, arXiv:1110.4181,
-Eq. (6): Mahalanobis length at most sqrt(n) + 2n/(n+2).
+Source: of late rows, docs/decisions/0005-asynchronous.md; of the clipping, N. Hansen, Injecting
+external solutions into CMA-ES, arXiv:1110.4181, Eq. (6): Mahalanobis length at most
+sqrt(n) + 2n/(n+2).
 """
 
 from __future__ import annotations
@@ -19,11 +23,13 @@ from numpy.typing import NDArray
 
 from evoopt.strategies.base import INJECTED, Ids, Path, Population
 from evoopt.strategies.course import Course
+from evoopt.strategies.drawn import BLOCK, is_drawn, noise_of, stacked
 
 Array = NDArray[np.float64]
 
 _TINY = 1e-150  # its square is still above 0
 _FAR = 1e100  # its square is still finite
+_PULL = 0.3  # share of the present in the direction of a late row; 0.1 to 0.5 do about as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,9 @@ def _concatenated(a: Population, b: Population) -> Population:
     inner = None
     if a.inner is not None and b.inner is not None:
         inner = _concatenated(a.inner, b.inner)
+    if is_drawn(a.X) or is_drawn(b.X) or (a.Z is None and b.Z is None):
+        epochs = np.concatenate([a.epoch, b.epoch])
+        return Population(np.concatenate([a.id, b.id]), epochs, stacked([a.X, b.X]), inner=inner)
     return Population(
         np.concatenate([a.id, b.id]),
         np.concatenate([_epochs(a), _epochs(b)]),
@@ -132,20 +141,70 @@ def latent_rows(
 ) -> tuple[Array, Array]:
     """Z and Y of the rows in the distribution of `generation`, in the given order.
 
-    Rows drawn from it bring theirs; for all others y = (x - mean) / sigma and z = whiten(y), with
-    the length of z clipped and y scaled alike. Returns: (k, dim), (k, dim).
+    Rows drawn from it bring theirs. For a late one, drawn as y_0 and z_0, y points where
+    0.7 y_0 + 0.3 (x - mean) / sigma does, and for an injected one where (x - mean) / sigma does;
+    z = whiten(y) is as long as z_0, or of a clipped length. Returns: (k, dim), (k, dim).
     """
     if rows.Z is not None and rows.Y is not None and min(rows.epoch.tolist()) == generation:
         return rows.Z.take(order, 0), rows.Y.take(order, 0)
+    epochs, Z_0, Y_0 = _epochs(rows), _latent(rows, rows.Z), _latent(rows, rows.Y)
+    asked, fresh = epochs != INJECTED, epochs == generation
     with np.errstate(over="ignore"):
         Y = np.clip((rows.X - mean) / sigma, -_FAR, _FAR)
+    Y[asked] = (1 - _PULL) * Y_0[asked] + _PULL * Y[asked]
     Z = whiten(Y)
-    n = Y.shape[1]
-    length = np.sqrt(np.einsum("ij,ij->i", Z, Z))
-    clip = np.minimum(1.0, (math.sqrt(n) + 2 * n / (n + 2)) / np.maximum(length, _TINY))
-    Z, Y = Z * clip[:, None], Y * clip[:, None]
+    n, length = Y.shape[1], _lengths(Z)
+    wanted = np.where(asked, _lengths(Z_0), np.minimum(length, math.sqrt(n) + 2 * n / (n + 2)))
+    change = (wanted / np.maximum(length, _TINY))[:, None]
+    Z, Y = Z * change, Y * change
     Z[length < _TINY] = _TINY  # the mean itself: some direction, so that its length is not 0
-    if rows.Z is not None and rows.Y is not None:
-        drawn = rows.epoch == generation
-        Z[drawn], Y[drawn] = rows.Z[drawn], rows.Y[drawn]
+    Z[fresh], Y[fresh] = Z_0[fresh], Y_0[fresh]
     return Z[order], Y[order]
+
+
+def _lengths(Z: Array) -> Array:
+    """Of the rows of Z: (k, dim). Returns: (k,)."""
+    length: Array = np.sqrt(np.einsum("ij,ij->i", Z, Z))
+    return length
+
+
+def weighted_noise(
+    rows: Population,
+    order: NDArray[np.intp],
+    weights: Array,
+    generation: int,
+    mean: Array,
+    sigma: float,
+) -> Array:
+    """Sum of weights * z over rows of N(mean, sigma^2 I), the distribution of `generation`.
+
+    The noise of rows drawn from it is drawn once more, that of others is what `latent_rows` says;
+    never more than a block of rows at a time, and by additions of rows alone, so that every process
+    that has the same values comes to the same bits.
+
+    order: (k,) rows, weights: (k,) of these; a weight of 0 costs nothing. Returns: (dim,).
+    """
+    total = np.zeros_like(mean)
+    order, weights = order[weights != 0], weights[weights != 0]
+    by_id = np.argsort(rows.id[order], kind="stable")  # neighbours share what is drawn
+    order, weights = order[by_id], weights[by_id]
+    step = max(1, BLOCK // len(mean))
+    drawn = (rows.epoch[order] != INJECTED) & is_drawn(rows.X)
+    fresh = (rows.epoch[order] == generation) & drawn
+    for mine in map(np.flatnonzero, (fresh, drawn & ~fresh, ~drawn)):
+        for start in range(0, len(mine), step):
+            part = mine[start : start + step]
+            block = rows.take(order[part])
+            Z = noise_of(block.X) if drawn[part[0]] else None
+            if Z is None or not fresh[part[0]]:
+                block = Population(block.id, block.epoch, np.asarray(block.X), Z, Z)
+                Z, _ = latent_rows(block, np.arange(len(part)), generation, mean, sigma, _same)
+            if len(part) == 1:
+                total += weights[part[0]] * Z[0]
+            else:
+                total += (weights[part, None] * Z).sum(axis=0)
+    return total
+
+
+def _same(Y: Array) -> Array:
+    return Y

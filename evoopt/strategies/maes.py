@@ -29,6 +29,7 @@ from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
 from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
 from evoopt.strategies.course import Course
+from evoopt.strategies.initial import ellipsoid
 from evoopt.strategies.stopping import Shape, Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize, recombination
 
@@ -76,6 +77,7 @@ class MAES:
     chi_n: float
     axes_gap: int  # generations between two decompositions for the stopping criteria
     tolerances: Tolerances
+    shape: Array | None  # (dim, dim) the first M M^T, up to a factor; None for I
 
     # products of the above; those of shape () as in CMAES
     parents: Array  # (popsize,) the positive weights, then zeros
@@ -87,7 +89,12 @@ class MAES:
     decay: Array  # () 1 - c_1/2 - c_mu/2 sum w
     ones: Array  # (dim, 1) for sums over a row
     name: str = "ma-es"
-    claims: Claims = Claims(rotation=True, options=frozenset({"popsize", "restarts"}))
+    claims: Claims = Claims(
+        rotation=True,
+        options=frozenset(
+            {"popsize", "restarts", "inject", "integers", "warm_start", "asynchronous", "active"}
+        ),
+    )
 
     @staticmethod
     def default(
@@ -96,8 +103,9 @@ class MAES:
         popsize: int | None = None,
         active: bool = True,
         tolerances: Tolerances | None = None,
+        shape: Array | None = None,
     ) -> MAES:
-        """The paper's constants for `dim` variables; `active` as in CMA-ES."""
+        """The paper's constants for `dim` variables; `active` and `shape` as in CMA-ES."""
         lam = default_popsize(dim) if popsize is None else check_popsize(popsize, "MAES")
         r = recombination(dim, lam, active=active)
         parents = np.maximum(r.weights, 0.0)
@@ -123,15 +131,15 @@ class MAES:
             chi_n=r.chi_n,
             axes_gap=max(_MIN_AXES_GAP, dim),
             tolerances=Tolerances.default(dim, lam) if tolerances is None else tolerances,
+            shape=shape,
         )
 
     def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> GenerationalState:
-        """N(x0, sigma0^2 I). x0: (dim,)."""
+        """N(x0, sigma0^2 I), or with `shape` instead of I. x0: (dim,)."""
         n = self.dim
         mean = np.array(x0, dtype=np.float64)
-        start = MADistribution(
-            mean, float(sigma0), np.eye(n), np.zeros(n), 0, np.eye(n), np.ones(n)
-        )
+        factor, _, B, D = ellipsoid(self.shape, n)
+        start = MADistribution(mean, float(sigma0) * factor, B * D, np.zeros(n), 0, B, D)
         return GenerationalState(start, Course.start(mean), NOTHING, 0, seed, path, float(sigma0))
 
     def ask(self, state: GenerationalState, k: int) -> tuple[Population, GenerationalState]:
@@ -206,6 +214,21 @@ class MAES:
         std = np.sqrt((d.M * d.M).sum(axis=1))
         shape = Shape(d.mean, d.sigma, state.sigma0, std, None, d.D, d.B)
         return stopping.first_reason(self.tolerances, state.course, self.popsize, shape)
+
+    def marginals(self, state: GenerationalState, where: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Mean and standard deviation of the chosen coordinates."""
+        d = state.distribution
+        rows = d.M[where]
+        return d.mean[where], d.sigma * np.sqrt((rows * rows).sum(axis=1))
+
+    def moved(
+        self, state: GenerationalState, where: NDArray[np.bool_], mean: Array
+    ) -> GenerationalState:
+        """The state with another mean in the chosen coordinates."""
+        d = state.distribution
+        after = d.mean.copy()
+        after[where] = mean
+        return state._replace(distribution=d._replace(mean=after))
 
     def portrait(self, state: GenerationalState) -> Portrait:
         """Mean, step size and axis lengths, these at most `axes_gap` generations old."""

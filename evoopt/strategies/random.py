@@ -51,7 +51,9 @@ class RandomSearch:
     lower: Array | None = None
     upper: Array | None = None
     name: str = "random"
-    claims: Claims = Claims(options=frozenset({"popsize"}))
+    claims: Claims = Claims(
+        options=frozenset({"popsize", "bounds", "inject", "integers", "asynchronous"})
+    )
 
     @staticmethod
     def default(

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from evoopt.result import StopReason
-from evoopt.strategies import cmaes, maes, random
+from evoopt.strategies import (
+    callback,
+    canonical,
+    cmaes,
+    lmmaes,
+    maes,
+    openai,
+    quadmodel,
+    quadratic,
+    random,
+    sepcmaes,
+)
 from evoopt.strategies.base import Population
 from evoopt.strategies.collect import GenerationalState, Waiting
-from evoopt.strategies.compose import bounds, restarts
+from evoopt.strategies.compose import bounds, categories, integers, mixed, portfolio, restarts
+from evoopt.strategies.conversation import Told
 from evoopt.strategies.course import Course, Growing
+from evoopt.strategies.drawn import Drawn
 
 
 def state_classes() -> dict[str, type]:
     """Name -> class."""
     classes: tuple[type, ...] = (
         Population,
+        Drawn,
         Waiting,
         GenerationalState,
         Course,
@@ -21,8 +35,20 @@ def state_classes() -> dict[str, type]:
         StopReason,
         cmaes.CMADistribution,
         maes.MADistribution,
+        lmmaes.LMDistribution,
+        sepcmaes.SepDistribution,
+        canonical.CanonicalDistribution,
+        openai.OpenAIDistribution,
+        quadratic.QuadraticState,
+        quadmodel.Model,
         random.RandomState,
+        callback.CallbackState,
+        Told,
         bounds.BoundedState,
+        categories.CategoriesState,
+        integers.IntegersState,
+        mixed.NothingState,
         restarts.RestartsState,
+        portfolio.PortfolioState,
     )
     return {c.__name__: c for c in classes}

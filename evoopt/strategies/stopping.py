@@ -204,6 +204,7 @@ def _no_effect(course: Course, shape: Shape) -> StopReason | None:
 
 _LARGER_POPSIZE = "on a rugged objective a larger popsize or restarts go on from here"
 _FLAT = "the objective does not distinguish the candidates here: look at it, or raise sigma0"
+_LARGER_REGION = "on a rugged objective another method, a larger sigma0 or restarts go on from here"
 # criterion: (what happened, what to change, whether it speaks of a settled search)
 _SENTENCES: dict[str, tuple[str, str, bool]] = {
     "allfailed": (
@@ -232,6 +233,10 @@ _SENTENCES: dict[str, tuple[str, str, bool]] = {
     "tolxstagnation": ("generations in which the mean hardly moved", _LARGER_POPSIZE, True),
     "noeffectcoord": ("a step of 0.2 sigma no longer changes this coordinate", "", True),
     "noeffectaxis": ("a step of 0.1 sigma along this axis no longer changes the mean", "", True),
+    # of a solver behind ask and tell
+    "tolradius": ("the trust region has become this small", _LARGER_REGION, True),
+    "tolslow": ("evaluations, the last ones with hardly any progress", _LARGER_REGION, True),
+    "solverfailed": ("the solver gave up with", "restarts go on from another start", False),
     # of a composition
     "maxevals": ("evaluations in a small run", "", False),
     "maxrestarts": ("restarts; the population has doubled as often as allowed", "", False),

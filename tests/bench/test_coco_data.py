@@ -13,7 +13,7 @@ import pytest
 from evoopt.errors import StateError
 from evoopt.result import Array
 from evoopt_bench.coco_data import CocoRecorder, merge_parts, recorded_evaluations, write_part
-from evoopt_bench.suites import ProblemId, select
+from evoopt_bench.suites import SUITES, ProblemId, select
 
 cocoex = pytest.importorskip("cocoex", reason="needs the extra bench")
 
@@ -25,7 +25,7 @@ def _points(problem: ProblemId) -> Array:
     """Between 1 and 300 points; on f1 the last but one is the optimum."""
     rng = np.random.default_rng(problem.function * 100 + problem.dim * 10 + problem.instance)
     X = rng.normal(0, 2, (int(rng.integers(1, 300)), problem.dim))
-    if problem.function == 1 and len(X) > 2:
+    if (problem.suite, problem.function) == ("bbob", 1) and len(X) > 2:
         X[-2] = cocoex.BareProblem("bbob", 1, problem.dim, problem.instance).best_parameter()
     return X
 
@@ -74,6 +74,34 @@ def test_merged_parts_equal_one_sequential_cocoex_run_byte_for_byte(
     merged = _files(merge_parts(parts, tmp_path / "merged"))
     assert len(direct) == 3 + 3 * 2 * 4  # .info per function; four data files per dimension
     assert merged == direct
+
+
+@pytest.mark.parametrize("name", [name for name in SUITES if name != "bbob"])
+def test_merged_parts_of_every_suite_equal_one_sequential_cocoex_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SUITES[name]
+    dims, first = spec.dimensions[:2], spec.functions[0]
+    numbers = {"dim": f"{dims[0]},{dims[1]}", "instance": "1,2"}
+    problems = select(name, function=f"{first},{first + 7}", **numbers).problems()
+    monkeypatch.chdir(tmp_path)
+    level = cocoex.log_level("error")
+    try:
+        suite = cocoex.Suite(
+            name, "instances: 1,2", f"dimensions: {dims[0]},{dims[1]} function_indices: 1,8"
+        )
+        observer = cocoex.Observer(name, f'result_folder: run algorithm_info: "{INFO}"')
+        for problem, ours in zip(suite, problems, strict=True):
+            problem.observe_with(observer)
+            for x in _points(ours):
+                problem(x)
+            problem.free()
+    finally:
+        cocoex.log_level(level)
+    for problem in problems:
+        write_part(problem, _points(problem), tmp_path / problem.name, "ALG", INFO)
+    merged = merge_parts([tmp_path / problem.name for problem in problems], tmp_path / "merged")
+    assert _files(merged) == _files(tmp_path / "exdata" / "run")
 
 
 def test_merging_again_gives_the_same_files_and_leaves_nothing_beside_them(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from evoopt.errors import ConfigurationError, StateError
-from evoopt.plan import Settings
+from evoopt.settings import Settings
 from evoopt_bench.coco_data import recorded_evaluations
 from evoopt_bench.experiment import (
     Progress,
@@ -32,7 +32,7 @@ from evoopt_bench.records import (
     read_trace,
 )
 from evoopt_bench.single import problem_seed, problem_settings, run_problem
-from evoopt_bench.suites import CocoProblem, ProblemId, select
+from evoopt_bench.suites import SUITES, CocoProblem, ProblemId, select
 
 cocoex = pytest.importorskip("cocoex", reason="needs the extra bench")
 
@@ -42,7 +42,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from evoopt.errors import Interrupted
-from evoopt.plan import Settings
+from evoopt.settings import Settings
 from evoopt_bench.experiment import run_suite
 from evoopt_bench.suites import select
 
@@ -154,6 +154,27 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     assert _outcome(tmp_path / "run") == _outcome(plain.out)
 
 
+@pytest.mark.parametrize("name", [name for name in SUITES if name != "bbob"])
+def test_a_run_on_any_suite_resumes_to_the_same_bytes(name: str, tmp_path: Path) -> None:
+    spec = SUITES[name]
+    first, last = spec.functions[0], spec.functions[-1]
+    target = f"{name}:f{first},{last}:d{spec.dimensions[0]}:i1"
+    settings = Settings(algorithm="ma-es", restarts="bipop", budget="20D", seed=5)
+    whole = run_suite(select(target), settings, tmp_path / "whole")
+    shutil.copytree(whole.out, tmp_path / "cut")
+    for problem in select(target).problems():
+        directory = problem_dir(tmp_path / "cut", problem)
+        log = (directory / "log.jsonl").read_bytes()
+        (directory / "log.jsonl").write_bytes(log[: 2 * len(log) // 3])
+        for made in ("trace.json", "result.json"):
+            (directory / made).unlink()
+        for made in ("coco", "snapshots"):
+            shutil.rmtree(directory / made)
+    resume_suite(tmp_path / "cut")
+    assert _outcome(tmp_path / "cut") == _outcome(whole.out)
+    assert {run.evaluations for run in whole.runs} == {20 * spec.dimensions[0]}
+
+
 @pytest.mark.parametrize("lost", ["trace.json", "coco", "coco/data_f8", "snapshots", "all"])
 def test_what_a_log_leads_to_is_made_anew_from_it_without_an_evaluation(
     plain: SuiteResult, tmp_path: Path, lost: str
@@ -259,6 +280,8 @@ def test_a_folder_that_holds_a_run_is_refused_with_the_way_out(plain: SuiteResul
         (Settings(x0=[1.0, 2.0]), "x0"),
         (Settings(seed=-1), "seed"),
         (Settings(maximize=True), "maximize"),
+        (Settings(engine="pool"), "engine"),
+        (Settings(warm_start=([[0.0, 0.0]], [1.0])), "warm_start"),
         (Settings(restarts="sometimes"), "restarts"),
     ],
 )

@@ -21,12 +21,87 @@ from evoopt_bench.suites import (
 cocoex = pytest.importorskip("cocoex", reason="needs the extra bench")
 
 
-def test_every_suite_lists_the_problems_of_the_installed_cocoex_in_its_order() -> None:
-    for name, spec in SUITES.items():
-        installed = cocoex.Suite(name, "instances: 1-3", "")
-        chosen = select(name, dim=f"{min(spec.dimensions)}-{max(spec.dimensions)}", instance="1-3")
-        assert [problem.name for problem in chosen.problems()] == list(installed.ids())
-        assert len(chosen) == len(installed)
+each_suite = pytest.mark.parametrize("name", SUITES)
+
+
+@each_suite
+def test_every_suite_lists_the_problems_of_the_installed_cocoex_in_its_order(name: str) -> None:
+    dimensions = SUITES[name].dimensions[:3]  # cocoex makes each problem to list it
+    chosen = select(name, dim=",".join(map(str, dimensions)), instance="1-2")
+    wanted = ",".join(map(str, dimensions))
+    installed = cocoex.Suite(name, "instances: 1-2", f"dimensions: {wanted}")
+    assert [problem.coco_id for problem in chosen.problems()] == list(installed.ids())
+    assert len(chosen) == len(installed)
+
+
+@each_suite
+def test_every_suite_has_the_dimensions_of_the_installed_cocoex(name: str) -> None:
+    everything = cocoex.Suite(name, "instances: 1", "function_indices: 1")
+    assert list(everything.dimensions) == list(SUITES[name].dimensions)
+
+
+@each_suite
+def test_the_functions_of_a_suite_are_those_of_its_groups(name: str) -> None:
+    members = [function for _, group in SUITES[name].groups for function in group]
+    assert members == list(SUITES[name].functions)
+
+
+@each_suite
+def test_values_box_and_integers_are_those_of_cocoex(name: str) -> None:
+    if SUITES[name].is_noisy:
+        pytest.skip("its values are tested in test_noise.py")
+    for function in (1, 7, 20):
+        problem = ProblemId(name, SUITES[name].dimensions[1], function, 3)
+        theirs = cocoex.Suite(name, *problem.coco_options).get_problem(problem.coco_id)
+        ours = CocoProblem(problem)
+        X = np.random.default_rng(function).uniform(ours.lower, ours.upper, (7, problem.dim))
+        assert ours.evaluate(X).F.tolist() == [theirs(x) for x in X]
+        assert ours.value(X[0]) == theirs(X[0])
+        assert ours.lower.tolist() == list(theirs.lower_bounds)
+        assert ours.upper.tolist() == list(theirs.upper_bounds)
+        assert ours.integers.sum() == theirs.number_of_integer_variables
+        theirs.free()
+
+
+@each_suite
+def test_a_search_starts_well_inside_the_box_with_a_fifth_of_its_width(name: str) -> None:
+    problem = CocoProblem(select(name).problems()[0])
+    width = problem.upper - problem.lower
+    np.testing.assert_allclose(problem.start_lower, problem.lower + 0.1 * width, rtol=1e-12)
+    np.testing.assert_allclose(problem.start_upper, problem.upper - 0.1 * width, rtol=1e-12)
+    np.testing.assert_allclose(problem.sigma0 * np.ones(problem.dim), 0.2 * width, rtol=1e-12)
+
+
+def test_integers_come_first_and_have_two_to_sixteen_values() -> None:
+    problem = CocoProblem(ProblemId("bbob-mixint", 10, 1, 1))
+    assert problem.integers.tolist() == [True] * 8 + [False] * 2
+    counts = (problem.upper - problem.lower + 1)[problem.integers]
+    assert counts.tolist() == [2, 2, 4, 4, 8, 8, 16, 16]
+    X = np.zeros((2, 10))
+    X[1, :8] += 0.4  # rounded away
+    F = problem.evaluate(X).F
+    assert F[0] == F[1]
+
+
+def test_outside_the_box_a_boxed_problem_has_no_value() -> None:
+    problem = CocoProblem(ProblemId("bbob-boxed", 2, 1, 1))
+    values = problem.evaluate(np.array([[5.0, -5.0], [5.0001, 0.0]]))
+    assert np.isfinite(values.F).tolist() == [True, False]
+    assert values.failures[1].kind == POSINF
+    assert problem.bounds_apply
+
+
+@each_suite
+def test_the_optimal_value_is_below_what_a_crowd_finds_and_cocoex_agrees(name: str) -> None:
+    for function in SUITES[name].functions[:8]:
+        problem = CocoProblem(ProblemId(name, SUITES[name].dimensions[0], function, 2))
+        X = np.random.default_rng(1).uniform(problem.lower, problem.upper, (200, problem.dim))
+        seeds = list(range(200)) if problem.takes_seed else None
+        F = problem.judged(X, problem.evaluate(X, seeds).F)
+        assert (problem.f_opt < F.min()).all()
+    if name in ("bbob-largescale", "bbob-boxed"):  # the same optimal values by COCO's design
+        bare = cocoex.BareProblem("bbob", function, SUITES[name].dimensions[0], 2)
+        assert problem.f_opt == bare.best_value()
 
 
 def test_values_equal_those_of_the_cocoex_suite() -> None:
@@ -163,3 +238,9 @@ def test_only_the_word_before_the_colon_decides_on_a_suite() -> None:
     assert is_suite("bbob:f8")
     assert not is_suite("mymodule:f")
     assert not is_suite("bbob.py:f")
+
+
+def test_making_a_problem_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for name in SUITES:
+        CocoProblem(select(name).problems()[0])
+    assert capfd.readouterr() == ("", "")

@@ -61,7 +61,8 @@ def test_an_option_reaches_the_search(words: str, name: str, value: Any, cli: Cl
 
 def test_a_user_function_is_isolated_unless_told_otherwise(cli: Cli) -> None:
     words = ("minimize", "obj.py:dies", "--dim", "2", "--bounds", "-5", "5", "--seed", "1")
-    said = cli(*words, "--budget", "30", "--x0", "1.9,0", "--out", "r", "--json")
+    words = (*words, "--algorithm", "cma-es", "--budget", "30")
+    said = cli(*words, "--x0", "1.9,0", "--out", "r", "--json")
     assert said.code == 0
     assert said.document["failures"]["killed"] > 0
     assert said.document["f"] < 5

@@ -21,7 +21,8 @@ RASTRIGIN = ("minimize", "obj.py:rastrigin", "--dim", "2", "--bounds", "-5", "5"
 @pytest.fixture
 def run(cli: Cli) -> Path:
     """A finished run with restarts."""
-    said = cli(*RASTRIGIN, "--seed", "1", "--budget", "2000", "--out", "runs/a", "-q")
+    words = (*RASTRIGIN, "--algorithm", "cma-es", "--restarts", "bipop", "--seed", "1")
+    said = cli(*words, "--budget", "2000", "--out", "runs/a", "-q")
     assert said.code == 0
     return Path("runs/a")
 

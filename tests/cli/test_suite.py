@@ -40,7 +40,7 @@ def test_a_suite_run_as_one_document(suite: Path, cli: Cli) -> None:
     said = cli("resume", suite, "--json", "-q")
     assert said.err == ""
     document = said.document
-    assert (document["problems"], document["seed"], document["evaluations"]) == (2, 1, 120)
+    assert (document["problems"], document["seed"], document["evaluations"]) == (2, 1, 66)
     assert [cell["function"] for cell in document["cells"]] == [1, 8]
 
 
@@ -67,10 +67,11 @@ def test_damage_in_one_problem_is_found(suite: Path, cli: Cli) -> None:
 
 def test_each_picture_wants_its_own_kind_of_run(suite: Path, cli: Cli) -> None:
     problem = suite / "problems" / "bbob_f001_i01_d02"
-    said = cli("plot", "anytime", suite)
+    said = cli("plot", "anytime", suite, problem)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert str(problem) in said.err
     assert cli("plot", "ecdf", problem).code == 2
+    assert cli("plot", "anytime", suite, "-o", "s.svg").out == "s.svg\n"
     assert cli("plot", "anytime", problem, "-o", "a.svg").out == "a.svg\n"
     assert cli("plot", "ecdf", suite, "-o", "e.svg").out == "e.svg\n"
     assert Path("a.svg").exists()

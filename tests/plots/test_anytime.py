@@ -38,6 +38,8 @@ def run(
     """A finished run in a folder of its own."""
     path = folder / f"run{next(SIZES)}"
     words = {"bounds": ([-5.0] * dim, [5.0] * dim), "seed": 1, "budget": 400, **words}
+    if "algorithm" not in words:
+        words |= {"algorithm": "cma-es", "restarts": "bipop"}
     return path, evoopt.minimize(fun, run_dir=path, **words)
 
 
@@ -77,7 +79,7 @@ def test_the_panels_say_what_they_show(tmp_path: Path) -> None:
     ]
     assert [axis.get_xlabel() for axis in picture.axes] == ["", "", "evaluations", "evaluations"]
     assert all(axis.get_yscale() == "log" for axis in picture.axes)
-    assert picture.get_suptitle().startswith("sphere, 2-D; auto: cma-es")
+    assert picture.get_suptitle().startswith("sphere, 2-D; cma-es with BIPOP")
 
 
 @pytest.mark.parametrize("maximize", [False, True])
@@ -93,6 +95,14 @@ def test_a_killed_run_gives_the_picture_of_the_finished_one(maximize: bool, tmp_
         assert (one == two).all()
     assert [course.finished for course in courses] == [True, False]
     assert result.restarts == len(courses[0].restarts) == len(courses[1].restarts) > 0
+
+
+def test_a_start_by_another_method_is_part_of_the_course(tmp_path: Path) -> None:
+    path, result = run(tmp_path, rastrigin, algorithm="auto", budget=1500)
+    picture = drawn(path)
+    assert "best f" in titles(picture)
+    (line,) = picture.axes[0].get_lines()[:1]
+    assert (line.get_xdata() == result.history.evaluations).all()
 
 
 def test_restarts_break_the_lines_of_the_distribution(tmp_path: Path) -> None:
@@ -144,8 +154,9 @@ def course(f: list[float], **words: Any) -> Course:
     history = History(
         10 * np.arange(1, n + 1), np.array(f), np.full(n, np.nan), np.full((n, 1), np.nan)
     )
-    known = {"target": np.nan, "f_opt": np.nan, "maximize": False, "finished": True, **words}
-    return Course("name", "f, 2-D", "random", history, np.array([], dtype=np.int64), **known)
+    known = {"target": np.nan, "f_opt": np.nan, "maximize": False, "finished": True}
+    known |= {"name": "name", "problem": "f, 2-D", "label": "random", **words}
+    return Course(history=history, restarts=np.array([], dtype=np.int64), **known)
 
 
 def test_the_distance_to_a_known_optimum_is_shown(tmp_path: Path) -> None:
@@ -223,8 +234,12 @@ def test_an_svg_is_valid_and_scalable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 8])
-def test_runs_that_cannot_be_told_apart_are_refused(count: int, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="must be 1 to 7 runs"):
+def test_runs_that_cannot_be_told_apart_are_refused(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = (course([3.0, 1.0], problem=f"f{k}, 2-D") for k in range(count))
+    monkeypatch.setattr("evoopt.plots.anytime.read_course", lambda path: next(made_up))
+    with pytest.raises(ConfigurationError, match="must be 1 to 7 runs, or at least 3 of each"):
         draw([tmp_path] * count, tmp_path / "a.svg")
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from evoopt.strategies import STRATEGIES, strategy_class
+from evoopt.grid import Grid, Kinds
+from evoopt.strategies import STRATEGIES, claims_of, strategy_class
 from evoopt.strategies.base import INJECTED, Population
 from evoopt.strategies.compose.bounds import Bounded
+from evoopt.strategies.compose.integers import Integers
+from evoopt.strategies.compose.mixed import Parts
 from evoopt.strategies.compose.restarts import Restarts
 from reference.driving import fingerprint, floats_in, run
 
@@ -23,6 +26,38 @@ def in_box(name):
     return build
 
 
+def mixed(name):
+    """Every second variable a whole number, the others in the box; the last one a choice of 3."""
+
+    def build(dim, *, popsize=None):
+        whole, choices = np.arange(dim) % 2 == 1, np.zeros(dim, dtype=int)
+        choices[-1] = 3
+        low, high = np.full(dim, LOWER), np.full(dim, UPPER)
+        low[-1], high[-1] = 0, 1
+        whole[-1] = False
+        parts = Parts.of(Kinds(Grid.whole(whole, low, high), choices), low, high)
+
+        def numeric(lam, tolerances):
+            cls, n = strategy_class(name), int((parts.lower < parts.upper).sum())
+            inner = cls.default(n, popsize=lam, tolerances=tolerances)
+            return Bounded.around(inner, parts.lower, parts.upper)
+
+        return parts.make(numeric, popsize)
+
+    return build
+
+
+def on_a_grid(name):
+    """All variables whole numbers without bounds."""
+
+    def build(dim, *, popsize=None):
+        everywhere, inf = np.ones(dim, dtype=bool), np.full(dim, np.inf)
+        grid = Grid.whole(everywhere, -inf, inf)
+        return Integers.around(strategy_class(name).default(dim, popsize=popsize), grid)
+
+    return build
+
+
 def restarted(build, policy):
     def with_restarts(dim, *, popsize=None):
         return Restarts(build(dim, popsize=popsize), lambda lam: build(dim, popsize=lam), policy)
@@ -30,11 +65,15 @@ def restarted(build, policy):
     return with_restarts
 
 
-CASES = {name: strategy_class(name).default for name in STRATEGIES} | {
+SERIAL = [name for name in STRATEGIES if claims_of(name).sequential]  # test_callback_solvers
+CASES = {name: strategy_class(name).default for name in STRATEGIES if name not in SERIAL} | {
     "cma-es in a box": in_box("cma-es"),
     "ma-es in a box": in_box("ma-es"),
     "cma-es with BIPOP restarts": restarted(strategy_class("cma-es").default, "bipop"),
     "boxed ma-es with IPOP restarts": restarted(in_box("ma-es"), "ipop"),
+    "cma-es on a grid": on_a_grid("cma-es"),
+    "cma-es in a mixed box": mixed("cma-es"),
+    "mixed boxed ma-es with BIPOP restarts": restarted(mixed("ma-es"), "bipop"),
 }
 
 

@@ -8,14 +8,15 @@ Cost: O(n) a candidate. Source and formula: see `evoopt.bounds`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.bounds import Transform
 from evoopt.result import StopReason, Values
-from evoopt.strategies.base import INJECTED, Claims, Path, Population, Portrait, Strategy
+from evoopt.strategies.base import INJECTED, Claims, Gaussian, Path, Population, Portrait, Strategy
+from evoopt.strategies.valley import Local, Shaped, Valley
 
 Array = NDArray[np.float64]
 
@@ -46,15 +47,28 @@ class Bounded:
     transform: Transform
 
     @staticmethod
-    def around(inner: Strategy, lower: Array, upper: Array, scale: Array | None = None) -> Bounded:
+    def around(
+        inner: Strategy,
+        lower: Array,
+        upper: Array,
+        scale: Array | None = None,
+        *,
+        margins: bool = True,
+    ) -> Bounded:
         """`inner` in the box; its dim is the number of coordinates with lower < upper.
 
-        scale: (dim,) positive, or None for 1.
+        Args:
+            inner: the strategy.
+            lower, upper: (dim,) the box.
+            scale: (dim,) positive, or None for 1.
+            margins: False for a strategy that keeps to the box by itself: all that is in the box
+                stays as it is.
         """
         free = lower < upper
         assert inner.dim == free.sum()
         units = np.ones(inner.dim) if scale is None else scale[free]
-        return Bounded(inner, lower, upper, free, units, Transform.of(lower[free], upper[free]))
+        make = Transform.of if margins else Transform.without_margins
+        return Bounded(inner, lower, upper, free, units, make(lower[free], upper[free]))
 
     @property
     def name(self) -> str:
@@ -70,7 +84,9 @@ class Bounded:
 
     @property
     def claims(self) -> Claims:
-        return Claims(translation=False)  # the margin depends on where the bounds lie
+        # the margin depends on where the bounds lie
+        inner = self.inner.claims
+        return Claims(translation=False, consumes=inner.consumes, sequential=inner.sequential)
 
     def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> BoundedState:
         """x0: (dim,); a coordinate outside the box is reflected into it."""
@@ -106,6 +122,25 @@ class Bounded:
     def stop(self, state: BoundedState) -> StopReason | None:
         """As the strategy inside."""
         return self.inner.stop(state.inner)
+
+    def marginals(self, state: BoundedState, where: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Mean and standard deviation of the chosen coordinates, which have no bounds."""
+        inner, chosen = cast("Gaussian", self.inner), where[self.free]
+        mean, std = inner.marginals(state.inner, chosen)
+        return mean * self.scale[chosen], std * self.scale[chosen]
+
+    def moved(self, state: BoundedState, where: NDArray[np.bool_], mean: Array) -> BoundedState:
+        """The state with another mean in the chosen coordinates, which have no bounds."""
+        inner, chosen = cast("Gaussian", self.inner), where[self.free]
+        return BoundedState(inner.moved(state.inner, chosen, mean / self.scale[chosen]))
+
+    def valley(self, state: BoundedState) -> Valley:
+        """Of the strategy inside, in its units."""
+        return cast("Local", self.inner).valley(state.inner)
+
+    def shaped(self, state: BoundedState, shape: Array, sigma: float) -> BoundedState:
+        """The strategy inside with that covariance, in its units. shape: (free, free)."""
+        return BoundedState(cast("Shaped", self.inner).shaped(state.inner, shape, sigma))
 
     def portrait(self, state: BoundedState) -> Portrait:
         """As the strategy inside, with the mean in the box."""

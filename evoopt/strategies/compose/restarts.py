@@ -14,8 +14,8 @@ is one, else ~ N(x0, sigma0^2 I).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies.base import INJECTED, Claims, Path, Population, Portrait, Strategy
 from evoopt.strategies.stopping import reason
+from evoopt.strategies.valley import Shaped
 
 Array = NDArray[np.float64]
 
@@ -110,7 +111,7 @@ class Restarts:
     def claims(self) -> Claims:
         c = self.first.claims
         # the criteria that end a run look at differences of f
-        return Claims(c.permutation, False, c.translation, c.rotation, c.options)
+        return replace(c, monotone=False)
 
     def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> RestartsState:
         """The first run starts at x0 with sigma0 and the popsize of `first`."""
@@ -138,6 +139,11 @@ class Restarts:
             path=path,
         )
 
+    def shaped(self, state: RestartsState, shape: Array, sigma: float) -> RestartsState:
+        """A fresh state whose first run begins with that covariance; restarts do not."""
+        first = cast("Shaped", self.first)
+        return state._replace(inner=first.shaped(state.inner, shape, sigma))
+
     def ask(self, state: RestartsState, k: int) -> tuple[Population, RestartsState]:
         """k candidates of the run that is under way."""
         rows, inner = self._strategy(state).ask(state.inner, k)
@@ -161,7 +167,7 @@ class Restarts:
             return state
         if stop.criterion == "allfailed" and self._is_hopeless(state):
             return state._replace(ended=stop)
-        if state.doublings == MOST_DOUBLINGS and not self._goes_small(state):
+        if self._is_largest(state) and not self._goes_small(state):
             ended = reason("maxrestarts", state.run, state.run)
             return state._replace(ended=ended, converged=state.converged + stop.converged)
         return self._restart(state, stop)
@@ -182,7 +188,7 @@ class Restarts:
         small_budget, large_budget = _budgets(state)
         run = state.run + 1
         small = self._goes_small(state)
-        doublings = state.doublings if small else state.doublings + 1
+        doublings = min(MOST_DOUBLINGS, state.doublings if small else state.doublings + 1)
         draw = rng.uniforms(state.seed, (*state.path, run), 0, 1, 2 + self.dim)[0]
         popsize, sigma, limit = self.popsize * _INCREASE**doublings, state.sigma0, 0
         if small:
@@ -214,6 +220,11 @@ class Restarts:
         """Whether the failures of this run end the search: not if only its start was bad."""
         bad_start = 0 <= state.succeeded < state.run
         return not bad_start or state.run - state.succeeded >= _BAD_STARTS
+
+    def _is_largest(self, state: RestartsState) -> bool:
+        """Whether the population has grown as far as it may; one that asks for a single candidate
+        at a time never grows, and starts again without end."""
+        return state.doublings == MOST_DOUBLINGS and not self.first.claims.sequential
 
     def _goes_small(self, state: RestartsState) -> bool:
         """Whether the next run is a small one: the regime that has cost less is next."""

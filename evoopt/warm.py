@@ -1,0 +1,98 @@
+"""Warm start: the first distribution of a search from points and values of an earlier one.
+
+Source: M. Nomura, S. Watanabe, Y. Akimoto, Y. Ozaki, M. Onishi, Warm Starting CMA-ES for
+Hyperparameter Optimization, AAAI 2021, arXiv:2012.06932, Sec. 4: the Gaussian nearest, in the sense
+of Kullback and Leibler, to a mixture of small isotropic ones around the best points.
+Differences from the source: the points are seen as the strategy sees them, through the transform of
+the bounds and in units of the first step sizes, instead of scaled to the unit box; with one width
+for all variables the two are the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoopt.bounds import Transform
+from evoopt.checks import refuse, shown
+from evoopt.errors import ConfigurationError
+
+Array = NDArray[np.float64]
+
+BEST_SHARE = 0.1  # gamma of the source: the share of the points that counts
+SMOOTHING = 0.1  # alpha of the source, in units of the width of the box
+
+
+def check_warm_start(given: Any, dim: int, maximize: bool, owner: str) -> tuple[Array, Array]:
+    """Points (k, dim), and their values (k,) as minimised, failed evaluations left out.
+
+    Raises:
+        ConfigurationError: they are no such thing, or no evaluation has succeeded.
+    """
+    expected = f"(X, F) with X of shape (k, {dim}) and F of shape (k,)"
+    try:
+        X, F = (np.array(part, dtype=np.float64) for part in given)
+    except (TypeError, ValueError):
+        raise refuse(owner, "warm_start", expected, given) from None
+    if X.ndim != 2 or X.shape[1] != dim or F.shape != (len(X),):
+        shapes = f"shapes {X.shape} and {F.shape}"
+        raise ConfigurationError(f"{owner}(warm_start=...) must be {expected}; got {shapes}")
+    good = np.isfinite(F)
+    if not good.any() or not np.isfinite(X).all():
+        what = "no finite value" if not good.any() else "a point that is not finite"
+        raise ConfigurationError(
+            f"{owner}(warm_start=...) must hold finite points and a finite value; got {what}"
+        )
+    return X[good], -F[good] if maximize else F[good]
+
+
+def dim_of(given: Any, bounds: Any) -> int | None:
+    """How many variables the points of a warm start have; None where bounds say so, without one, or
+    if it has no such form, which `check_warm_start` then says."""
+    if bounds is not None:
+        return None
+    try:
+        rows, dim = np.shape(given[0])
+    except (TypeError, ValueError, KeyError, IndexError):
+        return None
+    return dim if rows else None
+
+
+def check_inside(X: Array, lower: Array, upper: Array, owner: str) -> None:
+    """Refuses points outside the box. X: (k, dim)."""
+    outside = np.argwhere((lower > X) | (upper < X))
+    if len(outside):
+        row, i = outside[0]
+        raise ConfigurationError(
+            f"{owner}(warm_start=...) must lie within the bounds; got X[{row}, {i}]="
+            f"{shown(float(X[row, i]))} outside [{lower[i]:g}, {upper[i]:g}]"
+        )
+
+
+def first_distribution(
+    X: Array, F: Array, lower: Array, upper: Array, sigma: Array, share: float
+) -> tuple[Array, Array]:
+    """Where to begin, and the shape of the first steps.
+
+    Args:
+        X: (k, dim) points. F: (k,) finite values, the smallest are the best.
+        lower, upper: (dim,) the box.
+        sigma: (dim,) first step sizes without a warm start, `share` times the width each.
+        share: of the width.
+
+    Returns:
+        x0: (dim,), shape: (free, free) covariance in units of sigma, on the coordinates with
+        lower < upper.
+    """
+    free = lower < upper
+    transform = Transform.of(lower[free], upper[free])
+    best = np.argsort(F, kind="stable")[: max(1, int(BEST_SHARE * len(F)))]
+    U = transform.from_box(X[best][:, free]) / sigma[free]
+    mean = U.mean(axis=0)
+    Y = U - mean
+    shape = Y.T @ Y / len(U) + (SMOOTHING / share) ** 2 * np.eye(U.shape[1])
+    x0 = lower.copy()
+    x0[free] = transform.to_box((mean * sigma[free])[None])[0]
+    return x0, shape
