@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "benchmarks" / "perf"))
+sys.path.insert(0, str(HERE))
 
 import search
 
