@@ -118,7 +118,7 @@ def continued(directory: RunDirectory, problem: Problem, plan: Plan) -> Plan:
     if here != before:
         word = _differing(here["problem"], before["problem"] or {}) or _differing(asked, had)
         raise StateError(
-            f"{directory.path} holds another run ({word}); give another run_dir, or the same words"
+            f"{directory.path} holds another run ({word}); give another folder, or the same words"
         )
     again = resolve(problem, replace(plan.settings, seed=there["seed"]))
     if not plan.asynchronous:

@@ -195,8 +195,8 @@ class _Watcher:
         return False
 
     def _is_settled(self, now: Intermediate) -> bool:
-        if self.tol == 0 or len(self.seen) <= _LOOK_BACK or now.sigma > self.tol:
-            return False
+        if self.tol == 0 or len(self.seen) <= _LOOK_BACK or not now.sigma <= self.tol:
+            return False  # a method without a step size, whose sigma is NaN, ends by itself
         return self.seen[0] - self.seen[-1] <= self.tol
 
 

@@ -55,7 +55,15 @@ class Settings:
         """As JSON values, for a manifest; the owner is left out, being no part of the search."""
         words = {field.name: getattr(self, field.name) for field in fields(self)}
         del words["owner"]
+        if self.warm_start is not None:
+            words["warm_start"] = _succeeded(*self.warm_start)
         return {word: _json(value) for word, value in words.items()}
+
+
+def _succeeded(X: Any, F: Any) -> tuple[Any, Any]:
+    """A warm start without its failed evaluations, which teach nothing and are no JSON."""
+    good = np.isfinite(np.asarray(F, dtype=np.float64))
+    return (X, F) if good.all() else (np.asarray(X)[good], np.asarray(F)[good])
 
 
 def _json(value: Any) -> Any:

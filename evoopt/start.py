@@ -103,7 +103,8 @@ def _start(
         return x0, ()
     if box[0] is None or box[1] is None:
         raise ConfigurationError(
-            f"{s.owner}(x0=...) must be given where a variable has no finite bounds; got none"
+            f"{s.owner}(x0=...) must be given where a variable has no finite bounds, or "
+            f"{s.owner}(bounds=...) of every variable; got none"
         )
     if s.start_lower is not None:
         u = rng.uniforms(seed, _START_PATH, 0, 1, dim)[0]

@@ -25,6 +25,7 @@ from evoopt.problem import FunctionProblem, Problem, classified
 from evoopt.result import RAISED, Failure, Result, StopReason
 from evoopt.rundir import RunDirectory, decode_values, has_begun
 from evoopt.rundir.directory import LOG
+from evoopt.rundir.header import MANIFEST
 from evoopt.rundir.lock import Locked
 from evoopt.runs import Run, continued, finished, manifest
 from evoopt.search import Search
@@ -257,6 +258,8 @@ def _waiting(path: Path, attempt: Callable[[], Run]) -> Run:
 def _taken(path: Path, asked: tuple[Problem, Plan] | None, read_space: ReadSpace) -> Run:
     """The run, begun or continued."""
     if not has_begun(path):
+        if asked is None and (path / MANIFEST).exists():  # of a suite or a comparison
+            raise StateError(f"{path} was not begun by evoopt ask: see evoopt show {path}")
         if asked is None:
             raise ConfigurationError(
                 f"{path} holds no run yet: begin it by evoopt ask {path} --dim N --bounds LO HI"

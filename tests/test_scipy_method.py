@@ -69,6 +69,13 @@ def test_tol_means_that_neither_the_step_nor_f_changes_by_more() -> None:
     assert r.fun < 1e-3
 
 
+@pytest.mark.parametrize("algorithm", ["random", "cobyqa"])
+def test_tol_does_not_end_a_search_whose_step_size_is_unknown(algorithm: str) -> None:
+    r = searched(x0=[1.3] * 20, algorithm=algorithm, options={"maxfev": 200}, tol=1e-3)
+    assert np.isnan(r.result.sigma)
+    assert (r.status, r.success) == (1, False)
+
+
 @pytest.mark.parametrize(
     "bounds",
     [

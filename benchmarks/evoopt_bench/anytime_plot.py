@@ -90,7 +90,7 @@ def _figure(algorithms: Algorithms, suite: str, dim: int) -> Figure:
         axis.axhline(1e-8, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     top = 10.0 ** math.ceil(math.log10(max(tops)))
     axes[0].set(xlim=(1 / dim, spent / dim), ylim=(min(1e-8, max(_FLOOR, min(lows))) / 3, top))
-    label_axes(figure, "evaluations / dimension", "best f - f_opt")
+    label_axes(figure, axes, "evaluations / dimension", "best f - f_opt")
     says = f"{what(suite, algorithms)}, {dim}-D\nmedian and quartiles over the instances"
     head(figure, says, named_handles(axes))
     return figure

@@ -7,6 +7,7 @@ algorithms, functions, dimensions, instances, or a larger budget; what is there 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import time
@@ -190,4 +191,6 @@ def _check_name(name: str) -> None:
         peers.check_peer(name)
     elif name not in algorithms():
         known = ", ".join((*algorithms(), *peers.PEERS))
-        raise ConfigurationError(f"compare(names=...) must be among {known}; got {name!r}")
+        close = difflib.get_close_matches(name, (*algorithms(), *peers.PEERS), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigurationError(f"compare(names=...) must be among {known}; got {name!r}{hint}")

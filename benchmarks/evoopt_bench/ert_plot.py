@@ -118,7 +118,7 @@ def _figure(algorithms: Algorithms, suite: str, targets: Array) -> Figure:
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, fontweight="bold" if title == _MEDIAN else "normal")
         _scales(axis, dims)
-    label_axes(figure, "dimension", "ERT / dimension")
+    label_axes(figure, axes, "dimension", "ERT / dimension")
     says = what(suite, algorithms)
     says += f", {next(iter(algorithms))}" if len(algorithms) == 1 else ""
     says += f", precision {targets[0]:g}" if len(algorithms) > 1 else ""

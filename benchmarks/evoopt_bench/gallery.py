@@ -177,9 +177,10 @@ def lowest(axes: Sequence[Axes]) -> list[Axes]:
     return list(columns.values())
 
 
-def label_axes(figure: Figure, x: str, y: str) -> None:
-    """One label for all x axes and one for all y axes, where panels are many."""
-    figure.supxlabel(x, fontsize="medium")
+def label_axes(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> None:
+    """A label below each column and one for all y axes, where panels are many."""
+    for axis in lowest(axes):  # one for the whole figure would lie on the legend
+        axis.set_xlabel(x)
     figure.supylabel(y, fontsize="medium")
 
 
@@ -192,6 +193,8 @@ def what(suite: str, algorithms: Algorithms) -> str:
     """Suite, functions and number of instances in words."""
     runs = [run for group in algorithms.values() for run in group]
     functions = number_list(sorted({run.function for run in runs}))
+    if len({frozenset(run.function for run in own) for own in algorithms.values()}) > 1:
+        functions += " (not all by each)"
     counts = {len({run.instance for run in own}) for own in algorithms.values()}
     low, high = min(counts), max(counts)
     instances = f"{high}" if low == high else f"{low} to {high}"

@@ -88,7 +88,8 @@ def compare(
     """Run algorithms on the same problems, from the same starts, with the same budgets.
 
     What stands in DIR is not run again: the same call goes on after an interruption, and another
-    one adds algorithms, problems or budget. The tables are made of all that is there.
+    one adds algorithms, problems or budget. The tables are made of all that is there; area(B) is
+    the area under the run-time distribution, over log evaluations, to B per dimension; 1 at best.
     """
     names = [name for text in (algorithms, peers) for name in text.replace(" ", "").split(",")]
     names = list(dict.fromkeys(name for name in names if name))

@@ -33,6 +33,8 @@ _OPTIONS = {
     "options": "--set",
     "words": "PROGRAM",
     "cwd": "PROGRAM",
+    "id": "ID",
+    "names": "--algorithms or --peers",
 }
 _LOAD = re.compile(r"load_function\('([^']*)'\):")
 _CALL = re.compile(r"\b\w+(?:\.\w+)?\((\w+)=\.\.\.\)")

@@ -165,8 +165,9 @@ def minimize(
     """Minimize TARGET, a function or a benchmark suite, or the program after --.
 
     TARGET is module:function, path/file.py:function, a suite (bbob), or one problem of a suite
-    (bbob:f8:d10:i1). A program is given as -- ./sim {x1} {x2}; the last number that it prints is
-    its value. The run is kept in a folder, from which it can be resumed.
+    (bbob:f8:d10:i1). A program is given as -- ./sim {x1} {x2}; its value is the last number that
+    it prints, or "f" or "value" of a JSON object in its last line. The run is kept in a folder,
+    from which it can be resumed.
     """
     target = chosen_target(target_text, program_words(), named=given["space"] is not None)
     _refuse(target, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from evoopt.cli.options import as_json, run_argument
 
 if TYPE_CHECKING:
     from evoopt.cli.stored import Stored
+
+_SHOWN_BOUNDS = 10  # variables
 
 
 @click.command(epilog="Example:  evoopt show runs/first")
@@ -150,9 +153,20 @@ def _settings(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     named = problem.get("space", {})
     rows += [(f"[{name}]", _words(parameter)) for name, parameter in named.items()]
     if not named:
-        rows += [("bounds", f"{problem.get('lower')} {problem.get('upper')}")]
+        rows += [("bounds", _pairs(problem.get("lower") or (), problem.get("upper") or ()))]
+    if "warm_start" in said:
+        said["warm_start"] = f"{len(said['warm_start'][1])} evaluations"
     rows += [(name, str(value)) for name, value in said.items()]
     return [*rows, ("command", " ".join(map(str, manifest.get("argv", []))))]
+
+
+def _pairs(lower: Sequence[Any], upper: Sequence[Any]) -> str:
+    """Lower and upper bound of each variable; once if all have the same."""
+    pairs = [f"[{low}, {high}]" for low, high in zip(lower, upper, strict=True)]
+    if len(set(pairs)) == 1:
+        return f"{pairs[0]} for each"
+    more = f" ... ({len(pairs)} in all)" if len(pairs) > _SHOWN_BOUNDS else ""
+    return " ".join(pairs[:_SHOWN_BOUNDS]) + more
 
 
 def _words(parameter: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evoopt.space import Space
 
 _UNMEASURED = ("interrupted", "invalid", "callback")  # criteria without a quantity
+_SPENT = ("maxfevals", "timeout")  # more of which helps only if something succeeds
 _FAILED = ("allfailed", "maxfailures")  # criteria that say that the objective is of no use
 
 
@@ -198,7 +199,7 @@ def as_pairs(result: Result) -> list[tuple[str, str]]:
         ("sigma", number(result.sigma)),
         ("reason", f"{reason.criterion}: {reason.message}"),
         ("", measured if reason.criterion not in _UNMEASURED else ""),
-        ("advice", reason.advice),
+        ("advice", reason.advice if result.x is not None or reason.criterion not in _SPENT else ""),
         ("failures", ", ".join(f"{n} {kind}" for kind, n in sorted(result.failures.items()))),
         ("first failure", result.first_failure),
         ("restarts", str(result.restarts) if result.restarts else ""),

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 _CLOSE = 1e-3  # relative error of the length of a step on the edge of the ball
 _MOST_ITERATIONS = 60  # of Newton's method for the multiplier; 3 to 6 are usual
 _FLAT = 1e-12  # curvature against slope below which a model counts as linear
+_FAMILIAR = 512  # exponent of a model beyond which it is divided by a power of two
 _SHIFT = 1e-10  # of the curvature: how near the multiplier comes to its pole
 
 
@@ -68,7 +69,9 @@ class Model(NamedTuple):
     def step(self, radius: float) -> Array:
         """(n,) the minimum of the model in a ball. radius: in units of x."""
         r = radius / self.unit
-        return r * ball_minimum(r * self.g, r**2 * self.curvatures, self.axes)
+        largest = max(float(np.abs(self.g).max()), float(np.abs(self.curvatures).max()))
+        scale = 2.0 ** -max(0, math.frexp(largest)[1] - _FAMILIAR)  # exact, for what r does to it
+        return r * ball_minimum(r * (scale * self.g), r**2 * (scale * self.curvatures), self.axes)
 
     def determinants_at(self, s: Array) -> tuple[Array, float]:
         """By how much the determinant of the equations would change with a point at s: for each of
@@ -101,11 +104,11 @@ def fitted(Y: Array, F: Array, H: Array) -> Model | None:
         return None
     S /= unit
     spherical = n + 1 < m < 2 * n + 1
-    before = np.zeros((n, n)) if spherical else H * unit**2
     inverse = _inverse(S, spherical)
     if inverse is None:
         return None
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of the range
+        before = np.zeros((n, n)) if spherical else H * unit**2
         rest = (F - F[best]) - 0.5 * (S.dot(before) * S).sum(axis=1)
         solution = inverse[:, :m].dot(rest)
         after = before + (S.T * solution[:m]).dot(S)

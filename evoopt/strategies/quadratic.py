@@ -10,17 +10,17 @@ Source: M. J. D. Powell, The NEWUOA software for unconstrained optimization with
 2006, doi:10.1007/0-387-30065-1_16: the two radii rho <= delta, and when they change (Sec. 2 and
 Fig. 1); which point leaves (Sec. 7); the model itself is in `quadmodel`.
 Differences from the source: the design has one point per axis instead of two, each on the side of
-`centre`, and `centre` is tried before it; the set then grows by the steps themselves up to
-2 dim + 1 points. A step that does what a linear model says is lengthened until f rises, and the
-design is made anew there: the first radius was too small. The model is fitted anew instead of
-updated. The step is exact. The search ends where the model promises less than rounding errors of f.
-A failed evaluation shrinks the region.
+`centre`, and a point beside `centre` is tried before it; the set then grows by the steps themselves
+up to 2 dim + 1 points. A step that does what a linear model says is lengthened until f rises, and
+the design is made anew there: the first radius was too small. The model is fitted anew instead of
+updated. The step is exact. The search ends where the model promises less than rounding errors of
+f. A failed evaluation shrinks the region.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,8 @@ _END = 1e-9  # of the first radius, where the search ends
 _ROUNDING = 1e-13  # of the values: what the model has to promise more than
 _SHRINK = 0.1  # of rho, NEWUOA Sec. 2
 _POOR, _GOOD = 0.1, 0.7  # actual over predicted change, NEWUOA Eq. (2.6)
+_ASIDE = 0.1  # first radii, at most, between `centre` and the point that is tried for it: functions
+# made for a benchmark or by hand often have something special in the very middle
 _EXACT = 1e-3  # error of that ratio below which the region grows twice as fast, and curvature
 # against slope below which the step is lengthened at once; not in paper
 _LONGER = 4.0  # factor of its length, again and again
@@ -163,7 +165,7 @@ class Quadratic:
             rho=float(sigma0),
             errors=(),
             stage=START,
-            question=self._first(x0),
+            question=self._first(x0, float(sigma0), seed, path),
             answers=np.full(1 if self.centre is None else 2, _UNTOLD),
             predicted=0.0,
             target=-1,
@@ -201,7 +203,10 @@ class Quadratic:
         answers = state.answers.copy()
         answers[place[new]] = np.where(np.isfinite(F[new]), F[new], np.nan)
         state = state._replace(answers=answers, evaluations=state.evaluations + int(new.sum()))
-        return state if (answers == _UNTOLD).any() else self._answered(state)
+        if (answers == _UNTOLD).any():
+            return state
+        with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of the range
+            return self._answered(state)
 
     def batch(self, state: QuadraticState) -> int:
         """What is left of the question."""
@@ -224,7 +229,8 @@ class Quadratic:
 
     def valley(self, state: QuadraticState) -> Valley:
         """The model of the last step."""
-        spread = float(np.median(state.F) - state.F.min()) if len(state.F) else 0.0
+        with np.errstate(over="ignore"):  # of values near the end of the range
+            spread = float(np.median(state.F) - state.F.min()) if len(state.F) else 0.0
         return Valley(state.H, spread, state.rho / state.sigma0)
 
     def _answered(self, state: QuadraticState) -> QuadraticState:
@@ -254,16 +260,19 @@ class Quadratic:
             return self._lengthened(state, X[0], float(F[0]))
         return self._improved(state, X[0], float(F[0]))
 
-    def _first(self, x0: Array) -> Array:
-        """(k, dim) the start and the centre."""
-        return x0[None] if self.centre is None else np.stack([x0, self.centre])
+    def _first(self, x0: Array, sigma0: float, seed: int, path: Path) -> Array:
+        """(k, dim) the start, and a point beside the centre."""
+        if self.centre is None:
+            return x0[None]
+        aside = 2 * rng.uniforms(seed, path, 0, 1, self.dim)[0] - 1
+        return np.stack([x0, self.centre + _ASIDE * sigma0 * aside])
 
     def _begun(self, state: QuadraticState) -> QuadraticState:
         """The start has been evaluated: ask for the design around the better point, or, if it
-        failed, for another start."""
+        failed, for another start; what lies beside the centre has failed with it."""
         if state.best_f == math.inf:
             step = rng.normals(state.seed, state.path, state.updates, 1, self.dim)[0]
-            return _asking(state, START, self._first(state.x0 + state.sigma0 * step))
+            return _asking(state, START, (state.x0 + state.sigma0 * step)[None])
         x = state.best_x
         side = np.ones(self.dim) if self.centre is None else np.where(x > self.centre, -1.0, 1.0)
         state = state._replace(Y=x[None], F=np.array([state.best_f]), H=np.zeros_like(state.H))
@@ -275,7 +284,10 @@ class Quadratic:
         model = fitted(state.Y, state.F, state.H)
         if model is None:
             return _over(state)
-        state = state._replace(H=model.H / model.unit**2, model=model)
+        H = model.H / model.unit**2
+        if not np.isfinite(H).all():
+            return _over(state)
+        state = state._replace(H=H, model=model)
         while True:
             delta, rho = state.delta, state.rho
             s = model.step(delta)
@@ -400,6 +412,11 @@ def _asking(
 
 
 def _over(state: QuadraticState) -> QuadraticState:
+    """The search has ended, on a settled point unless no two points were ever told apart."""
+    at_first = state.rho == state.sigma0  # later, a set of equal values is what settled means
+    if at_first and len(state.F) and state.F.max() == state.F.min():
+        flat = reason("tolflatfitness", len(state.F), len(state.F))
+        return state._replace(ended=replace(flat, converged=False))
     return state._replace(ended=reason("tolradius", state.rho, _END * state.sigma0))
 
 
@@ -432,4 +449,5 @@ def _snapped(delta: float, rho: float) -> float:
 def _without_failures(F: Array) -> Array:
     """Values in which a failure reads as worse than all others by their range. F: (m,)."""
     finite = F[np.isfinite(F)]
-    return np.where(np.isfinite(F), F, 2 * finite.max() - finite.min())
+    most, least = float(finite.max()), float(finite.min())
+    return np.where(np.isfinite(F), F, min(most + (most - least), np.finfo(float).max))

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 _CONDITION = 1e6  # at most, of the curvature that is handed over
 _LEAST_SIGMA = 1e-4  # times the full step size
+_MOST_VOLUME = 700.0  # its exponential is finite: of values near the least number
 
 
 class Valley(NamedTuple):
@@ -58,6 +59,7 @@ def distribution(valley: Valley, sigma0: float) -> tuple[Array, float]:
         return np.eye(len(curvatures)), sigma0
     logs = -np.log(np.maximum(curvatures, highest / _CONDITION))
     volume = float(logs.mean())
+    steps = math.exp(min(volume, _MOST_VOLUME))
     shape: Array = (axes * np.exp(logs - volume)) @ axes.T
-    sigma = math.sqrt(2 * max(valley.spread, 0.0) / len(logs) * math.exp(volume))
+    sigma = math.sqrt(2 * max(valley.spread, 0.0) / len(logs) * steps)
     return shape, min(max(sigma, _LEAST_SIGMA * sigma0), sigma0)

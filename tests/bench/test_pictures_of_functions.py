@@ -55,7 +55,7 @@ def test_expected_run_times_over_dimension_are_drawn_for_each_function() -> None
     assert expected == [30.0, 150.0]  # (250 + 500) / 1 success / 5
     assert np.isnan(lines(panels["f8"])[0][1]).all()
     assert panels["f1"].get_xscale() == panels["f1"].get_yscale() == "log"
-    assert figure.get_supxlabel() == "dimension"
+    assert panels["median of the functions"].get_xlabel() == "dimension"
     assert "hollow: reached by some of the runs only" in figure.get_suptitle()
 
 
@@ -125,7 +125,15 @@ def test_the_course_has_a_panel_per_function_a_line_and_a_band_per_algorithm() -
     assert [axis.get_title() for axis in panels] == ["f1", "f8"]
     assert len(panels[0].collections) == 2  # bands; f8 has one run: no band
     assert len(panels[1].collections) == 0
-    assert figure.get_supxlabel() == "evaluations / dimension"
+    assert [axis.get_xlabel() for axis in panels] == ["evaluations / dimension"] * 2
+
+
+def test_the_labels_of_the_axes_are_above_the_legend() -> None:
+    figure = anytime_plot._figure({"a": RUNS, "b": RUNS}, "bbob", 2)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    for axis in figure.axes:
+        assert axis.xaxis.label.get_window_extent().y0 > legend.get_window_extent().y1
 
 
 @pytest.fixture(scope="module")

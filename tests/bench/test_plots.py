@@ -140,4 +140,6 @@ def test_many_algorithms_have_their_legend_at_the_side_with_every_name() -> None
 
 def test_different_numbers_of_instances_are_told() -> None:
     more = [Run(1, 2, i, 20, 0.0, np.array([20]), np.array([0.0])) for i in (1, 2, 3)]
-    assert "bbob f1,2, 1 to 3 instances" in drawn({"a": _runs((2,), 10), "b": more}).get_suptitle()
+    title = drawn({"a": _runs((2,), 10), "b": more}).get_suptitle()
+    assert "bbob f1,2 (not all by each), 1 to 3 instances" in title
+    assert "bbob f1,2, 1 instance," in drawn({"a": _runs((2,), 10)}).get_suptitle()

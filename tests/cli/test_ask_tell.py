@@ -165,7 +165,7 @@ def test_a_tell_that_cannot_be_used_changes_nothing(
     before = Path("runs/a/log.jsonl").read_bytes()
     said = cli("tell", "runs/a", *words)
     assert (said.code, said.out) == (2, "")
-    assert says.replace("tell(id=...)", "--id") in said.err
+    assert says.replace("tell(id=...)", "ID") in said.err
     assert said.err.count("\n") == 1
     assert Path("runs/a/log.jsonl").read_bytes() == before
 
@@ -185,6 +185,15 @@ def test_a_run_has_to_be_begun_before_it_is_told(cli: Cli) -> None:
     assert "holds no run yet: begin it by evoopt ask runs/a" in cli("tell", "runs/a", 0, 1).err
     assert cli("ask", "runs/a").code == 2
     assert not Path("runs").exists()
+
+
+def test_the_folder_of_a_suite_is_no_run_to_ask(cli: Cli) -> None:
+    Path("runs/s").mkdir(parents=True)
+    Path("runs/s/manifest.json").write_text("{}")
+    for words in (("ask", "runs/s"), ("tell", "runs/s", 0, 1)):
+        said = cli(*words)
+        assert said.code == 4
+        assert "runs/s was not begun by evoopt ask: see evoopt show runs/s" in said.err
 
 
 def test_a_run_of_minimize_is_not_asked_and_the_other_way_round(cli: Cli) -> None:

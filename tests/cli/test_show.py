@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_failures_and_maximized_values_are_read_from_the_log(cli: Cli) -> None:
     assert summed.f == finished.f > 1
     assert dict(summed.tally.failures) == dict(finished.result.failures) != {}
     assert summed.tally.first_failure == finished.result.first_failure != ""
+
+
+def test_bounds_are_shown_as_they_are_given(cli: Cli) -> None:
+    words = ("--budget", "20", "--no-isolate", "-q", "--out")
+    box = ("--bounds", "0", "1", "--bounds", "10", "30")
+    cli("minimize", "obj.py:half", "--dim", "2", *box, *words, "a")
+    cli("minimize", "obj.py:half", "--dim", "2", *box[:3], *words, "b")
+    cli("minimize", "obj.py:half", "--dim", "2", *box[:3], *words, "c", "--warm-start", "b")
+    assert "[0.0, 1.0] [10.0, 30.0]" in cli("show", "a").out
+    assert "[0.0, 1.0] for each" in cli("show", "b").out
+    assert re.search(r"^warm_start +\d+ evaluations$", cli("show", "c").out, re.M)
 
 
 def test_a_run_that_a_process_holds_is_running(run: Path, cli: Cli) -> None:

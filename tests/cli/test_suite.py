@@ -40,7 +40,7 @@ def test_a_suite_run_as_one_document(suite: Path, cli: Cli) -> None:
     said = cli("resume", suite, "--json", "-q")
     assert said.err == ""
     document = said.document
-    assert (document["problems"], document["seed"], document["evaluations"]) == (2, 1, 66)
+    assert (document["problems"], document["seed"], document["evaluations"]) == (2, 1, 67)
     assert [cell["function"] for cell in document["cells"]] == [1, 8]
 
 

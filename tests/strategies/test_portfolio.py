@@ -47,7 +47,16 @@ def test_the_covariance_handed_over_is_the_inverse_curvature_of_determinant_one(
     assert change.mean() == pytest.approx(0.5, rel=0.02)
 
 
-@pytest.mark.parametrize("H", [np.zeros((2, 2)), np.diag([-1.0, 2.0]), np.diag([1.0, 1e-300])])
+@pytest.mark.parametrize(
+    "H",
+    [
+        np.zeros((2, 2)),
+        np.diag([-1.0, 2.0]),
+        np.diag([1.0, 1e-300]),
+        np.diag([1e-310, 2e-310]),
+        np.diag([1e307, 2e307]),
+    ],
+)
 def test_any_curvature_makes_a_proper_distribution(H):
     shape, sigma = distribution(Valley(H, 1e-3, 1.0), 2.0)
     assert (np.linalg.eigvalsh(shape) > 0).all()
@@ -61,6 +70,7 @@ def test_a_settled_model_hands_over_its_place_and_the_full_step_size():
     np.testing.assert_array_equal(inner.C, np.eye(4))
     assert inner.sigma == 1.0
     assert "tolradius" in state.story[0]
+    assert state.converged  # so that a search that only runs out of budget is a success
 
 
 @pytest.mark.parametrize("box", [None, (-5.0, 5.0)])

@@ -131,11 +131,12 @@ def test_a_first_radius_that_is_far_too_small_costs_little():
     assert narrow < wide + 150
 
 
-def test_the_centre_is_tried_second_and_the_design_lies_on_its_side():
+def test_a_point_beside_the_centre_is_tried_second_and_the_design_lies_on_its_side():
     strategy = Quadratic.default(3, centre=np.zeros(3))
     state = strategy.init(np.array([4.0, -4.0, 4.0]), 1.0, 3)
     rows, _, state = driving.generation(strategy, state, lambda x: abs(x[0] - 4.0) + x @ x * 1e-9)
-    assert rows.X.tolist() == [[4.0, -4.0, 4.0], [0.0, 0.0, 0.0]]
+    assert rows.X[0].tolist() == [4.0, -4.0, 4.0]
+    assert 0 < np.abs(rows.X[1]).max() <= 0.1  # of the first radius, which is 1
     design, _ = strategy.ask(state, 10)
     assert design.X.tolist() == [[3.0, -4.0, 4.0], [4.0, -3.0, 4.0], [4.0, -4.0, 3.0]]
 
@@ -223,6 +224,15 @@ def test_a_boundary_of_failures_is_approached():
     assert state.best_f < 4.0
 
 
+def test_a_point_beside_the_centre_that_failed_is_not_tried_again():
+    strategy = Quadratic.default(3, centre=np.zeros(3))
+    state, seen = strategy.init(np.full(3, 4.0), 1.0, 3), []
+    while strategy.stop(state) is None:
+        rows, _, state = driving.generation(strategy, state, lambda x: np.nan)
+        seen += [x.tobytes() for x in rows.X]
+    assert len(set(seen)) == len(seen)
+
+
 def test_nothing_but_failures_ends_the_search():
     strategy, state, spent = searched(lambda x: np.nan, 4, 2.0)
     assert strategy.stop(state).criterion == "allfailed"
@@ -232,7 +242,8 @@ def test_nothing_but_failures_ends_the_search():
 @pytest.mark.parametrize("f", [1.0, 0.0, -1e300])
 def test_a_constant_ends_the_search(f):
     strategy, state, spent = searched(lambda x: f, 4, 2.0)
-    assert strategy.stop(state).criterion == "tolradius"
+    assert strategy.stop(state).criterion == "tolflatfitness"
+    assert not state.converged
     assert spent < 10
 
 
@@ -243,6 +254,29 @@ def test_values_of_any_size_keep_the_state_finite(scale):
     assert np.isfinite(state.F).all()
     assert 0 < state.delta < np.inf
     assert spent >= 4
+
+
+@pytest.mark.parametrize("scale", [1.2e308, -1.2e308])
+@pytest.mark.parametrize("sigma0", [0.01, 0.3])
+def test_models_beyond_the_largest_numbers_end_the_search(scale, sigma0):
+    strategy, state, spent = searched(
+        lambda x: scale * float(((x - 0.3) ** 2).sum()), 2, 0.5, sigma0=sigma0, most=300
+    )
+    assert strategy.stop(state) is not None
+    assert np.isfinite(state.best_x).all()
+    assert np.isfinite(state.H).all()
+    assert spent < 300
+
+
+@pytest.mark.parametrize("other", [-1.5e308, 1.5e308])
+@pytest.mark.parametrize("first", [-1.5e308, 1.5e308])
+def test_a_design_that_fails_among_the_largest_numbers_leaves_a_finite_spread(first, other):
+    def fun(x):
+        return np.nan if x[0] == 2.5 else first if x[1] == 2.0 else other
+
+    strategy, state, _ = searched(fun, 2, 2.0, sigma0=0.5, most=3)
+    assert np.isfinite(state.F).all()
+    assert not np.isnan(strategy.valley(state).spread)
 
 
 @pytest.mark.parametrize("points", [0, 4, 12, -1])

@@ -254,6 +254,22 @@ def test_a_run_directory_is_an_earlier_search(tmp_path: Path, maximize: bool) ->
     assert values == [v for _, v in told]
 
 
+def test_an_earlier_run_with_failures_is_kept_and_resumed(tmp_path: Path) -> None:
+    X, F = seen(50)
+    F[3], F[7] = np.nan, -np.inf
+    words: dict[str, Any] = {
+        "bounds": (LOWER, UPPER),
+        "algorithm": "cma-es",
+        "seed": 1,
+        "budget": 60,
+        "warm_start": (X, F),
+    }
+    first = evoopt.minimize(f, run_dir=tmp_path / "a", **words)
+    again = evoopt.minimize(f, run_dir=tmp_path / "a", **words)
+    assert again.f == first.f
+    assert f"from {len(F) - 2} evaluations" in " ".join(first.notes)
+
+
 def test_a_file_is_an_earlier_search(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"X": X, "F": F}))
     lines = [",".join(map(repr, [*x, v])) for x, v in zip(X, F, strict=True)]

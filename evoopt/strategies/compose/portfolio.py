@@ -47,7 +47,7 @@ class PortfolioState(NamedTuple):
         asked: candidates so far. offset: number of the first one of the strategy at work.
         begun: how often the second strategy has begun.
         told: rows of the first. best_x: (dim,), best_f: the best of them.
-        generations: of the first.
+        generations: of the first. settled: whether it ended on a settled point.
         story: what ran, and why it changed.
         x0: (dim,), sigma0, seed, path: as given to `init`.
     """
@@ -61,6 +61,7 @@ class PortfolioState(NamedTuple):
     best_x: Array
     best_f: float
     generations: int
+    settled: bool
     story: tuple[str, ...]
     x0: Array
     sigma0: float
@@ -71,7 +72,7 @@ class PortfolioState(NamedTuple):
     def converged(self) -> int:
         """Runs that ended on a settled point."""
         inside = self.second if self.second is not None else self.first
-        return int(getattr(inside, "converged", 0))
+        return int(self.settled) + int(getattr(inside, "converged", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Portfolio:
             best_x=x0,
             best_f=math.inf,
             generations=0,
+            settled=False,
             story=(),
             x0=x0,
             sigma0=float(sigma0),
@@ -196,7 +198,10 @@ class Portfolio:
             f"{stop.criterion} (radius {portrait.sigma:.2g})",
             f"then {self.second.name} {how}",
         )
-        return state._replace(first=None, second=second, generations=generations, story=story)
+        settled = stop.converged and state.best_f < math.inf
+        return state._replace(
+            first=None, second=second, generations=generations, settled=settled, story=story
+        )
 
     def _begun(self, state: PortfolioState) -> PortfolioState:
         """The second strategy begins at the best point."""
