@@ -131,6 +131,10 @@ class Slot:
     def _run(self, task: dict[str, Any]) -> dict[str, Any] | None:
         """How the program ended; None if the driver has hung up meanwhile."""
         start = monotonic()
+        folder = task.get("folder")
+        if folder is not None:  # before the program, which may write there
+            with contextlib.suppress(OSError):
+                os.makedirs(folder, 0o700, exist_ok=True)
         try:
             process = started(task)
         except OSError as error:
@@ -139,7 +143,6 @@ class Slot:
             return {"error": str(error), "seconds": monotonic() - start}
         assert process.stdout is not None
         assert process.stderr is not None
-        folder = task.get("folder")
         streams = [
             Stream(pipe, None if folder is None else os.path.join(folder, name))
             for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr))
