@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ from evoopt.checks import check_start, refuse
 from evoopt.errors import Interrupted, ObjectiveError
 from evoopt.evaluators import Evaluator, make_evaluator
 from evoopt.evaluators.programs import Program, ProgramProblem
+from evoopt.goal import check_maximize, objectives_of
 from evoopt.journal import Journal
 from evoopt.objective import load_function
 from evoopt.observers.base import Observer
-from evoopt.plan import Plan, build, resolve
-from evoopt.problem import FunctionProblem, Problem
+from evoopt.options import fits, least_objectives
+from evoopt.plan import Plan, resolve
+from evoopt.problem import FunctionProblem, Problem, sign_of
 from evoopt.result import Result, StopReason
 from evoopt.runner import Limits, Runner
-from evoopt.runs import finished, take_up
+from evoopt.runs import finished, fresh_search, take_up
 from evoopt.search import Search
 from evoopt.settings import Settings
 from evoopt.signals import StopRequest
@@ -41,9 +43,12 @@ class Intermediate:
     """What a callback sees after each generation.
 
     Attributes:
-        x: (dim,) best point so far, or None. f: its value, in the user's sign.
+        x: (dim,) best point so far, or None. f: its value, in the user's sign. With several
+            objectives None and NaN.
         mean: (dim,), sigma: of the search distribution.
         evaluations, generations: so far.
+        front_size: points of the front of several objectives, else 0.
+        hypervolume: of that front, where a reference was given, else NaN.
     """
 
     x: Array | None
@@ -52,6 +57,8 @@ class Intermediate:
     sigma: float
     evaluations: int
     generations: int
+    front_size: int = 0
+    hypervolume: float = math.nan
 
 
 def minimize(
@@ -69,7 +76,9 @@ def minimize(
     restarts: str | None = None,
     workers: int = 1,
     vectorized: bool = False,
-    maximize: bool = False,
+    maximize: bool | Sequence[bool] = False,
+    objectives: int | None = None,
+    reference: Sequence[float] | None = None,
     time_limit: float | None = None,
     eval_timeout: float | None = None,
     max_failures: int | None = None,
@@ -83,11 +92,12 @@ def minimize(
     run_dir: str | os.PathLike[str] | None = None,
     callback: Callable[[Intermediate], Any] | None = None,
 ) -> Result:
-    """Search for the x with the smallest fun(x).
+    """Search for the x with the smallest fun(x), or for the front of several objectives.
 
     Args:
-        fun: takes x (dim,) and returns a real number; or "module:function", "file.py:function"; or
-            an `evoopt.Program`, a command with placeholders that prints the number.
+        fun: takes x (dim,) and returns a real number, or a tuple, a list or an array of one for
+            each objective; or "module:function", "file.py:function"; or an `evoopt.Program`, a
+            command with placeholders that prints the number.
             NaN, +inf, -inf, exceptions, time-outs and dead workers count as failed evaluations:
             they rank last and are reported in `Result.failures`. If it has a parameter named
             `seed` it gets one per evaluation.
@@ -101,16 +111,24 @@ def minimize(
             of the region of interest, and that of the bounds by default. In a space: in units of
             the range of each parameter, 0.2 by default.
         algorithm: "auto" (a quadratic model first, then BIPOP restarts of what fits the dimension)
-            or a name of `evoopt.strategies.STRATEGIES`: "cma-es", "ma-es", "lm-ma-es", ...
+            or a name of `evoopt.strategies.STRATEGIES`: "cma-es", "ma-es", "lm-ma-es", ... With
+            several objectives "auto" is the first of hmo-cma-es, mo-cma-es that takes so many.
         budget: evaluations of fun, never exceeded; text such as "1000*D" counts in dimensions.
             Default: 10000 dim, or no limit if there is a time limit.
-        target: stop after the generation in which a value is at least this good.
+        target: stop after the generation in which a value is at least this good; with several
+            objectives, in which the hypervolume for `reference` is at least this large.
         seed: 0 to 2**64 - 1; default: drawn, and reported in the Result.
         popsize: candidates per generation; default: 4 + floor(3 ln dim).
         restarts: "none", "ipop" or "bipop"; default: "bipop" with "auto", else "none".
         workers: processes that evaluate at the same time. The result does not depend on it.
-        vectorized: fun takes X (k, dim) and returns k values.
-        maximize: search for the largest value instead; all values keep the sign of fun.
+        vectorized: fun takes X (k, dim) and returns k values, (k, m) with m objectives.
+        maximize: search for the largest value instead; all values keep the sign of fun. One for all
+            objectives, or one each.
+        objectives: how many numbers fun returns. By default the first evaluation shows it, and
+            where it shows several, the search begins again as one for a front; with run_dir or a
+            program it has to be said.
+        reference: (m,) worst values that are of interest, in the sign of fun: the hypervolume
+            counts from there. By default the worst of all that was ever on the front.
         time_limit: seconds of this call; a run in run_dir that it ended goes on at the next call.
         eval_timeout: seconds for one evaluation (needs isolate).
         max_failures: failed evaluations that are tolerated; default: any number, but no more than
@@ -131,7 +149,8 @@ def minimize(
             value came first; `Result.notes` says how late they came.
         warm_start: (X, F), X (k, dim), or k dicts of a space, and F (k,): points and values of an
             earlier, similar search, from which the first distribution is made; x0 and sigma0 are
-            then left out.
+            then left out. With several objectives F (k, m): values of the same functions, which the
+            strategy learns from before it asks, and which belong to the front.
         run_dir: keep a log there. If the folder holds a run of the same call, it is continued.
         callback: called after each generation with an `Intermediate`; may raise StopIteration, or
             return True, to stop.
@@ -174,19 +193,10 @@ def minimize(
         fun = load_function(fun)
     if not callable(fun):
         raise refuse("minimize", "fun", "callable, or text like 'module:function'", fun)
-    name = getattr(fun, "__name__", type(fun).__name__)
-    many, largest = bool(vectorized), bool(maximize)
-    problem: Problem
-    if isinstance(fun, Program):
-        if space is not None:
-            lower, upper = space.lower, space.upper
-        problem = ProgramProblem(fun, len(lower), lower, upper, maximize=largest)
-    elif space is None:
-        problem = FunctionProblem(
-            fun, len(lower), lower, upper, name=name, vectorized=many, maximize=largest
-        )
-    else:
-        problem = space.problem(fun, name=name, vectorized=many, maximize=largest)
+    if space is not None:
+        lower, upper = space.lower, space.upper
+    said = objectives_of(objectives, maximize, reference, "minimize")
+    assumed = least_objectives(algorithm) if said is None else said
     settings = Settings(
         algorithm=algorithm,
         x0=None if start is None else start.tolist(),
@@ -202,7 +212,9 @@ def minimize(
         max_failures=max_failures,
         isolate=isolate,
         vectorized=bool(vectorized),
-        maximize=bool(maximize),
+        maximize=check_maximize(maximize, assumed or 1, "minimize"),
+        objectives=assumed,
+        reference=reference,
         options=options,
         engine=engine,
         ray_address=ray_address,
@@ -210,7 +222,42 @@ def minimize(
         asynchronous=bool(asynchronous),
         warm_start=warm_start,
     )
-    return solve(problem, settings, run_dir=run_dir, callback=callback)
+    problem = _problem(fun, space, lower, upper, settings)
+    try:
+        return solve(problem, settings, run_dir=run_dir, callback=callback)
+    except ObjectiveError as error:
+        m, begun = error.numbers, error.result is not None and error.result.evaluations > 0
+        if said is not None or m < 2 or begun or run_dir is not None or not fits(algorithm, m):
+            raise
+    settings = replace(settings, objectives=m)
+    result = solve(_problem(fun, space, lower, upper, settings), settings, callback=callback)
+    note = f"objectives={m}, as many as the first evaluation returned, which was done again"
+    return replace(result, notes=(note, *result.notes))
+
+
+def _problem(
+    fun: Callable[..., Any], space: Space | None, lower: Array, upper: Array, s: Settings
+) -> Problem:
+    """What the user wants to be minimised. lower, upper: (dim,)."""
+    n_obj = s.objectives or 1
+    maximize = check_maximize(s.maximize, n_obj, s.owner)
+    if isinstance(fun, Program):
+        return ProgramProblem(fun, len(lower), lower, upper, maximize=maximize, n_obj=n_obj)
+    name = getattr(fun, "__name__", type(fun).__name__)
+    if space is not None:
+        return space.problem(
+            fun, name=name, vectorized=s.vectorized, maximize=maximize, n_obj=n_obj
+        )
+    return FunctionProblem(
+        fun,
+        len(lower),
+        lower,
+        upper,
+        name=name,
+        vectorized=s.vectorized,
+        maximize=maximize,
+        n_obj=n_obj,
+    )
 
 
 def solve(
@@ -268,7 +315,7 @@ def _run(
     request: StopRequest | None,
 ) -> Result:
     """From the plan to the result; the log is kept where there is a `run`."""
-    search = Search(build(plan), plan.x0, plan.sigma0, plan.seed, asynchronous=plan.asynchronous)
+    search = fresh_search(plan)
     pending = {} if run is None else run.replay(search, observers)
     journal = None if run is None else Journal(run.directory, search)
     if request is None:
@@ -313,15 +360,15 @@ def _adapted(
     """The user's callback as the runner calls it."""
     if callback is None:
         return None
-    sign = -1.0 if plan.maximize else 1.0
+    sign = sign_of(plan.maximize)
 
     def call(search: Search) -> object:
         portrait = search.strategy.portrait(search.state)
         f = sign * search.best_f if search.best_x is not None else math.nan
         x = None if search.best_x is None else search.best_x.copy()
-        seen = Intermediate(
-            x, f, portrait.mean.copy(), portrait.sigma, search.evaluations, portrait.generation
-        )
+        front = (0, math.nan) if search.found is None else (len(search.found), search.found.volume)
+        counts = search.evaluations, portrait.generation
+        seen = Intermediate(x, f, portrait.mean.copy(), portrait.sigma, *counts, *front)
         try:
             asked = callback(seen)
             return isinstance(asked, bool | np.bool_) and bool(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from evoopt.bounds import check_bounds
 from evoopt.checks import check_count, check_start, is_whole
 from evoopt.errors import ConfigurationError, ObjectiveError, StateError
-from evoopt.journal import Pending, take
+from evoopt.goal import objectives_of
+from evoopt.journal import Pending, take, waiting
 from evoopt.objective import call_at_once
-from evoopt.options import takers, takes
-from evoopt.plan import build, resolve
+from evoopt.options import least_objectives, takers, takes
+from evoopt.plan import resolve
 from evoopt.problem import FunctionProblem, classified
 from evoopt.recognition import Memory, digests, marks, recognised
 from evoopt.result import INVALID, Failure, Result, StopReason, Values
 from evoopt.rundir import encode_values, pack, unpack
-from evoopt.runs import finished
+from evoopt.runs import finished, fresh_search
 from evoopt.search import Search
 from evoopt.settings import Settings
 from evoopt.strategies.base import Population
@@ -49,6 +51,9 @@ class AskTell:
         seed: 0 to 2**64 - 1; default: drawn; see `result.seed`.
         bounds, popsize, restarts, options, warm_start: as in `minimize`.
         target: `stop` reports it when a value is at least this good.
+        objectives: how many values a point has; with several all are minimised, and `result` has a
+            front.
+        reference: as in `minimize`.
         workers: how many points you evaluate at the same time, if you ask for a new one whenever a
             value comes: popsize is then at least half as many by default. Every value is used,
             however late.
@@ -80,11 +85,17 @@ class AskTell:
         options: Mapping[str, object] | None = None,
         warm_start: tuple[ArrayLike, ArrayLike] | None = None,
         workers: int = 1,
+        objectives: int | None = None,
+        reference: Sequence[float] | None = None,
     ) -> None:
+        said = objectives_of(objectives, None, reference, "AskTell")
+        n_obj = said or least_objectives(algorithm)
         start = None if x0 is None else check_start(x0, "AskTell")
         dim = dim_of(warm_start, bounds) if start is None else len(start)
         lower, upper = check_bounds(bounds, dim, "AskTell")
-        self._problem = FunctionProblem(_never, len(lower), lower, upper, name="AskTell")
+        self._problem = FunctionProblem(
+            _never, len(lower), lower, upper, name="AskTell", n_obj=n_obj or 1
+        )
         settings = Settings(
             algorithm=algorithm,
             x0=None if start is None else start.tolist(),
@@ -98,6 +109,8 @@ class AskTell:
             workers=workers,
             asynchronous=check_count(workers, "AskTell", "workers") > 1,
             batches=True,
+            objectives=n_obj,
+            reference=reference,
             owner="AskTell",
         )
         self._plan = resolve(self._problem, settings)
@@ -106,8 +119,7 @@ class AskTell:
         self._told = self._memory([])
 
     def _fresh(self) -> Search:
-        p = self._plan
-        return Search(build(p), p.x0, p.sigma0, p.seed, asynchronous=p.asynchronous)
+        return fresh_search(self._plan)
 
     def _memory(self, known: list[int]) -> Memory:
         return Memory(_REMEMBERED * self._search.strategy.popsize, known)
@@ -156,8 +168,8 @@ class AskTell:
                 their coordinates, bit for bit or rounded to float32, in any order; others are taken
                 as found elsewhere: the search learns from them, too, but they do not count in
                 `evaluations`.
-            values: (k,) values, or one. NaN, +inf and -inf rank last; what is no real number is
-                refused.
+            values: (k,) values, or one; with m objectives (k, m), or (m,) of one point. NaN, +inf
+                and -inf rank last; what is no real number is refused.
 
         Raises:
             ConfigurationError: shapes, coordinates or an id that cannot be used, or points told
@@ -192,7 +204,7 @@ class AskTell:
         if rows is None or i not in rows.id.tolist() or i in self._waiting:
             raise ConfigurationError(f"tell(id=...) must be the id of an open point; got {i}")
         told = self._values(value, rows.X[rows.id == i])
-        self._waiting[i] = (float(told.F[0]), told.failures.get(0))
+        self._waiting[i] = waiting(told, 0)
         self._flush()
 
     def _enter(self, ids: NDArray[np.int64], values: Values) -> None:
@@ -243,15 +255,15 @@ class AskTell:
         if not takes(algorithm, "inject"):
             raise ConfigurationError(
                 f"tell(X=...) must be points of ask with algorithm {algorithm!r}; others can be "
-                f"told to {', '.join(takers('inject'))}"
+                f"told to {', '.join(takers('inject', self._plan.n_obj))}"
             )
 
-    @staticmethod
-    def _values(values: Any, X: Array) -> Values:
+    def _values(self, values: Any, X: Array) -> Values:
         """Values of the rows of X, read as if an objective had returned them."""
-        if np.ndim(values) == 0 and len(X) == 1:
+        n_obj = self._plan.n_obj
+        if len(X) == 1 and _ndim(values) == (0 if n_obj == 1 else 1):
             values = [values]
-        F, failures = call_at_once(lambda _: values, X, None)
+        F, failures = call_at_once(lambda _: values, X, None, n_obj)
         for failure in failures.values():
             if failure.kind == INVALID:
                 raise ObjectiveError(f"tell(F=...): {failure.message}")
@@ -260,9 +272,8 @@ class AskTell:
     @property
     def stop(self) -> StopReason | None:
         """Why the search should end, or None. Asking on is allowed."""
-        best_f = self._seen().best_f
-        if best_f <= self._plan.target:
-            return reason("ftarget", best_f, self._plan.target)
+        if self._plan.target > -math.inf and (best := self._seen().best_f) <= self._plan.target:
+            return reason("ftarget", best, self._plan.target)
         return self._search.strategy.stop(self._search.state)
 
     @property
@@ -311,7 +322,8 @@ class AskTell:
             raise StateError("load_state_dict(...) needs what state_dict() returned") from None
         if version != STATE_FORMAT:
             raise StateError(f"load_state_dict(...) reads format {STATE_FORMAT}; got {version!r}")
-        if plan != self._identity():
+        older = Settings().plain()  # words that it may not have
+        if not isinstance(plan, Mapping) or {**older, **plan} != self._identity():
             raise StateError(
                 "load_state_dict(...) needs an AskTell made by the same arguments and seed"
             )
@@ -340,6 +352,14 @@ def _rows(values: Values, rows: NDArray[np.intp]) -> Values:
     place = {int(r): new for new, r in enumerate(rows)}
     failures = {place[r]: f for r, f in values.failures.items() if r in place}
     return Values(values.F[rows], failures=failures)
+
+
+def _ndim(values: Any) -> int:
+    """Depth of an array, or of lists in lists; -1 where rows are of unequal lengths."""
+    try:
+        return np.ndim(values)
+    except ValueError:
+        return -1
 
 
 def _checksum(content: Any, arrays: dict[str, Array]) -> int:

@@ -9,14 +9,15 @@ from evoopt.checks import refuse
 from evoopt.evaluators import EVALUATORS, IN_PROCESS
 from evoopt.evaluators.tasks import Tasked
 from evoopt.grid import Kinds
-from evoopt.options import check_discrete, check_options, check_shared
+from evoopt.options import check_discrete, check_objectives, check_options, check_shared, is_for
 from evoopt.problem import Problem
 from evoopt.settings import Settings
-from evoopt.strategies import AUTO, claims_of, strategy_class
+from evoopt.strategies import AUTO, STRATEGIES, claims_of, strategy_class
 from evoopt.strategies.compose.restarts import POLICIES
 
 MOST_LOCAL = 50  # variables of the quadratic model: its equations take O(dim^3) a step
 MOST_FULL = 1000  # variables of cma-es: above, a generation takes it over 10 ms
+_FOR_SEVERAL = ("hmo-cma-es", "mo-cma-es", "random")  # the first that takes so many objectives
 
 
 class Method(NamedTuple):
@@ -51,15 +52,26 @@ def method(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> Method:
     """
     if s.restarts is not None and s.restarts not in POLICIES:
         raise refuse(s.owner, "restarts", f"one of {', '.join(POLICIES)}", s.restarts)
+    if s.algorithm == AUTO and problem.n_obj > 1:
+        return _auto_several(s, problem.n_obj)
     if s.algorithm == AUTO:
         return _auto(s, problem, dim, kinds)
     strategy_class(s.algorithm, s.owner)  # refuses an unknown name, with a suggestion
-    check_shared(s.algorithm, s)
+    check_objectives(s.algorithm, problem.n_obj, s.owner)
+    check_shared(s.algorithm, s, problem.n_obj)
     if kinds.is_discrete:
-        check_discrete(s.algorithm, s.owner)
+        check_discrete(s.algorithm, s.owner, problem.n_obj)
     options = check_options(s.algorithm, s.options, s.owner)
     algorithm, options, notes = _fitting(s.algorithm, options, dim)
     return Method(algorithm, s.restarts or "none", options, False, notes)
+
+
+def _auto_several(s: Settings, n_obj: int) -> Method:
+    """What searches for a front best, as far as it takes so many objectives."""
+    algorithm = next(n for n in _FOR_SEVERAL if n in STRATEGIES and is_for(n, n_obj))
+    check_shared(algorithm, s, n_obj)
+    options = check_options(algorithm, s.options, s.owner)
+    return Method(algorithm, "none", options, False, (f"auto: {algorithm}: {n_obj} objectives",))
 
 
 def _auto(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> Method:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError, StateError
-from evoopt.journal import resume
-from evoopt.plan import build
+from evoopt.journal import resume, take, tell
+from evoopt.observers.base import Observer
+from evoopt.plan import Plan
+from evoopt.problem import sign_of
 from evoopt.result import Values
 from evoopt.rundir import RunDirectory, decode_values, has_begun
-from evoopt.runs import continued
+from evoopt.runs import continued, fresh_search
 from evoopt.search import Search
 from evoopt.settings import Settings
 from evoopt.space import Space
 from evoopt.turns import Words, planned
 
 Array = NDArray[np.float64]
-Pairs = tuple[list[list[float]], list[float]]
+Pairs = tuple[list[list[float]], list[Any]]
 
 
 class Collector:
@@ -47,16 +51,17 @@ class Collector:
         """Nothing to do."""
 
 
-def evaluations(place: str | os.PathLike[str], space: Space | None = None) -> Pairs:
-    """All points and values of a run directory or a file: as lists, X (k, dim) and F (k,), F in
-    the user's sign.
+def evaluations(place: str | os.PathLike[str], space: Space | None = None, n_obj: int = 1) -> Pairs:
+    """All points and values of a run directory or a file: as lists, X (k, dim) and F (k,), or
+    (k, n_obj) of several objectives, F in the user's sign.
 
-    A .csv file has one evaluation a line, the coordinates and then the value, and may have a line
-    of names first; a .json file is {"X": [[...], ...], "F": [...]}.
+    A .csv file has one evaluation a line, the coordinates and then the value or the values, and may
+    have a line of names first; a .json file is {"X": [[...], ...], "F": [...]}.
 
     Args:
         place: of the run directory or the file.
         space: of the search that begins with them; a run must have had the same.
+        n_obj: objectives of that search.
 
     Raises:
         ConfigurationError: it is none of these, or a run in another space.
@@ -65,7 +70,10 @@ def evaluations(place: str | os.PathLike[str], space: Space | None = None) -> Pa
     path = Path(place)
     if has_begun(path):
         return _of_run(path, space)
-    readers = {".csv": _of_csv, ".json": _of_json}
+    readers: dict[str, Callable[[Path], Pairs]] = {
+        ".csv": functools.partial(_of_csv, n_obj=n_obj),
+        ".json": _of_json,
+    }
     if path.suffix not in readers or not path.is_file():
         raise ConfigurationError(
             "minimize(warm_start=...) must be a run directory, or a .csv or .json file; "
@@ -81,6 +89,21 @@ def evaluations(place: str | os.PathLike[str], space: Space | None = None) -> Pa
 
 def _of_run(path: Path, space: Space | None) -> Pairs:
     """By replay: the log of a cheap objective does not hold the points."""
+    collector = Collector()
+    _, plan = replayed(path, space, collector)
+    if not collector.X:
+        return [], []
+    F = np.concatenate(collector.F) * sign_of(plan.maximize)
+    return np.concatenate(collector.X).tolist(), F.tolist()
+
+
+def replayed(path: Path, space: Space | None, *observers: Observer) -> tuple[Search, Plan]:
+    """The search of a run as its log leaves it, and its plan. observers: see all rows.
+
+    Raises:
+        ConfigurationError: the run is in another space.
+        StateError: it is no run of one search, or damaged.
+    """
     directory = RunDirectory.read(path)
     manifest = directory.manifest
     if manifest.get("kind") not in ("minimize", "ask"):
@@ -92,24 +115,24 @@ def _of_run(path: Path, space: Space | None) -> Pairs:
         )
     lower, upper = decode_values(there["lower"]), decode_values(there["upper"])
     words = Words(lower, upper, Settings(**manifest["settings"]), space)
-    plan = continued(directory, *planned(words, there["name"]))
-    collector = Collector()
-    search = Search(build(plan), plan.x0, plan.sigma0, plan.seed, asynchronous=plan.asynchronous)
-    resume(directory, search, (collector,))
-    if not collector.X:
-        return [], []
-    F = np.concatenate(collector.F) * (-1.0 if plan.maximize else 1.0)
-    return np.concatenate(collector.X).tolist(), F.tolist()
+    plan = continued(directory, *planned(words, there["name"], there.get("objectives")))
+    search = fresh_search(plan)
+    pending = resume(directory, search, observers)
+    if pending:  # evaluated before it was killed, not told
+        ids = np.array(sorted(pending), dtype=np.int64)
+        tell(search, ids, take(pending, ids), observers)
+    return search, plan
 
 
-def _of_csv(path: Path) -> Pairs:
+def _of_csv(path: Path, n_obj: int) -> Pairs:
     with path.open(newline="") as file:
         rows = [row for row in csv.reader(file) if row]
     try:
         table = [[float(cell) for cell in row] for row in rows]
     except ValueError:
         table = [[float(cell) for cell in row] for row in rows[1:]]  # after a line of names
-    return [row[:-1] for row in table], [row[-1] for row in table]
+    X = [row[:-n_obj] for row in table]
+    return X, [row[-1] if n_obj == 1 else row[-n_obj:] for row in table]
 
 
 def _of_json(path: Path) -> Pairs:

@@ -36,10 +36,12 @@ class ObjectiveError(EvooptError):
 
     Attributes:
         result: what the search had found by then, or None before the first evaluation.
+        numbers: how many real numbers came where one was expected; else 0.
     """
 
     exit_code = OBJECTIVE_FAILED
     result: Result | None = None
+    numbers: int = 0
 
 
 class StateError(EvooptError):

@@ -39,8 +39,8 @@ Array = NDArray[np.float64]
 _SNAPSHOT_SECONDS = 10.0  # at least between two snapshots
 _SNAPSHOT_SHARE = 0.01  # of the time that they may cost
 
-# id -> (value, failure or None) of rows that are evaluated but not told
-Pending = dict[int, tuple[float, Failure | None]]
+# id -> (value or values, failure or None) of rows that are evaluated but not told
+Pending = dict[int, tuple[float | list[float], Failure | None]]
 
 
 class Journal:
@@ -158,7 +158,7 @@ def _apply(
     elif kind == "eval":
         values = _values(record)
         for row, i in enumerate(record["i"]):
-            pending[i] = (float(values.F[row]), values.failures.get(row))
+            pending[i] = waiting(values, row)
     elif kind == "tell":
         ids = np.array(record["i"], dtype=np.int64)
         tell(search, ids, take(pending, ids), observers)
@@ -171,6 +171,11 @@ def tell(search: Search, ids: Ids, values: Values, observers: tuple[Observer, ..
     rows = search.tell(ids, values)
     for observer in observers:
         observer.told(search, rows.id, rows.X, values)
+
+
+def waiting(values: Values, row: int) -> tuple[float | list[float], Failure | None]:
+    """One row, to be kept in `Pending`."""
+    return values.F[row].tolist(), values.failures.get(row)
 
 
 def take(pending: Pending, ids: Ids) -> Values:

@@ -116,9 +116,12 @@ def takes_seed(fun: Function) -> bool:
     )
 
 
-def call_by_row(fun: Function, X: Array, seeds: Sequence[int] | None) -> tuple[Array, Failures]:
-    """F (k,) and the failures of the rows of X (k, dim); what is infinite stays infinite."""
-    values = [math.nan] * len(X)
+def call_by_row(
+    fun: Function, X: Array, seeds: Sequence[int] | None, n_obj: int = 1
+) -> tuple[Array, Failures]:
+    """F (k,), or (k, n_obj) of several objectives, and the failures of the rows of X (k, dim); what
+    is infinite stays infinite."""
+    F, one = np.full(values_shape(len(X), n_obj), math.nan), n_obj == 1
     failures: Failures = {}
     row = 0
     try:
@@ -126,62 +129,106 @@ def call_by_row(fun: Function, X: Array, seeds: Sequence[int] | None) -> tuple[A
             try:
                 value = fun(x) if seeds is None else fun(x, seed=seeds[row])
                 kind = type(value)  # the two that nearly all objectives return need no more
-                values[row] = value if kind is float or kind is np.float64 else _real(value)
+                if one and (kind is float or kind is np.float64):
+                    F[row] = value
+                else:
+                    F[row] = _real(value) if one else _reals(value, n_obj)
             except _NotReal as error:
-                failures[row] = _invalid("one real number, such as float(value)", error, X[row])
+                expected = f"{n_obj} real numbers"
+                expected = "one real number, such as float(value)" if one else expected
+                failures[row] = _invalid(expected, error, X[row])
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001  # whatever it is, it is the row's
                 failures[row] = Failure(RAISED, raised_text(error))
     except KeyboardInterrupt:  # also one that comes between two rows
-        values[row:] = [math.nan] * (len(X) - row)
+        F[row:] = math.nan
         failures |= dict.fromkeys(range(row, len(X)), Failure(INTERRUPTED, "KeyboardInterrupt"))
-    return np.array(values, dtype=np.float64), failures
+    return F, failures
 
 
-def call_at_once(fun: Function, X: Array, seeds: Sequence[int] | None) -> tuple[Array, Failures]:
+def call_at_once(
+    fun: Function, X: Array, seeds: Sequence[int] | None, n_obj: int = 1
+) -> tuple[Array, Failures]:
     """As `call_by_row`, by one call; what goes wrong with the call goes wrong with all rows."""
     k = len(X)
+    shape = values_shape(k, n_obj)
     if k == 0:
-        return np.empty(0), {}
+        return np.empty(shape), {}
     try:
         returned = fun(X.copy()) if seeds is None else fun(X.copy(), seed=seeds)
-        return _column(returned, X)
+        return _table(returned, X, n_obj)
     except _NotReal as error:
-        failure = _invalid(f"one real number per row, shape ({k},)", error, X[0])
+        numbers = "one real number" if n_obj == 1 else f"{n_obj} real numbers"
+        failure = _invalid(f"{numbers} per row, shape {shape}", error, X[0], rows=k)
     except KeyboardInterrupt:
         failure = Failure(INTERRUPTED, "KeyboardInterrupt")
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is the batch's
         failure = Failure(RAISED, raised_text(error))
-    return np.full(k, np.nan), dict.fromkeys(range(k), failure)
+    return np.full(shape, np.nan), dict.fromkeys(range(k), failure)
 
 
-def _column(returned: object, X: Array) -> tuple[Array, Failures]:
-    """What a vectorized objective returned as F (k,), and the rows that are no real numbers."""
+def _table(returned: object, X: Array, n_obj: int) -> tuple[Array, Failures]:
+    """What a vectorized objective returned as F (k,) or (k, n_obj), and the rows that are no real
+    numbers."""
+    shape = values_shape(len(X), n_obj)
     try:
-        column = np.asarray(returned)
+        table = np.asarray(returned)
     except ValueError:  # rows of unequal lengths
         raise _NotReal(returned) from None
-    if column.shape == (len(X), 1):
-        column = column[:, 0]
-    if column.shape != (len(X),):
+    if n_obj == 1 and table.shape == (len(X), 1):
+        table = table[:, 0]
+    if table.shape != shape:
         raise _NotReal(returned)
-    if column.dtype.kind in "fiub":
+    if table.dtype.kind in "fiub":
         with np.errstate(over="ignore"):  # a long double may be too large: it is infinite then
-            return column.astype(np.float64), {}
-    F, failures = np.full(len(X), np.nan), {}
+            return table.astype(np.float64), {}
+    F, failures = np.full(shape, np.nan), {}
     # numpy makes text of all entries of a list where one is text: look at what came itself
-    rows: Any = column if isinstance(returned, np.ndarray) else returned
+    rows: Any = table if isinstance(returned, np.ndarray) else returned
     for row, value in enumerate(rows):
         try:
-            F[row] = _real(value)
+            F[row] = _real(value) if n_obj == 1 else _reals(value, n_obj)
         except _NotReal as error:
-            failures[row] = _invalid("one real number per row", error, X[row])
+            numbers = "one real number" if n_obj == 1 else f"{n_obj} real numbers"
+            failures[row] = _invalid(f"{numbers} per row", error, X[row])
     return F, failures
 
 
+def values_shape(k: int, n_obj: int) -> tuple[int, ...]:
+    """The shape of F of k rows."""
+    return (k,) if n_obj == 1 else (k, n_obj)
+
+
 class _NotReal(Exception):
-    """`args[0]` is what came instead of a real number."""
+    """`args[0]` is what came instead of a real number, or of several."""
+
+
+def _reals(value: Any, n_obj: int) -> list[float]:
+    """n_obj real numbers: of a tuple, a list, or whatever numpy takes as (n_obj,). Raises:
+    _NotReal."""
+    if not isinstance(value, list | tuple) and hasattr(value, "__array__"):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray):
+        value = list(value) if value.ndim == 1 else value
+    if not isinstance(value, list | tuple) or len(value) != n_obj:
+        raise _NotReal(value)
+    try:
+        return [_real(part) for part in value]
+    except _NotReal:
+        raise _NotReal(value) from None
+
+
+def _count(value: Any, rows: int | None) -> int:
+    """How many real numbers `value` holds, per row where there are `rows`, if two or more; else
+    0."""
+    try:
+        if rows is None:
+            return len(_reals(value, len(value))) if len(value) > 1 else 0
+        shape = np.shape(value)
+    except (_NotReal, TypeError, ValueError):
+        return 0
+    return int(shape[1]) if len(shape) == 2 and shape[0] == rows and shape[1] > 1 else 0
 
 
 def _real(value: Any) -> float:
@@ -204,9 +251,12 @@ def _real(value: Any) -> float:
         raise _NotReal(value) from None
 
 
-def _invalid(expected: str, error: _NotReal, x: Array) -> Failure:
+def _invalid(expected: str, error: _NotReal, x: Array, rows: int | None = None) -> Failure:
+    """What came instead of numbers, and where. rows: in a call for as many."""
     got = f"{described(error.args[0])} at x = {point_text(x)}"
-    return Failure(INVALID, f"the objective must return {expected}; got {got}")
+    numbers = _count(error.args[0], rows)
+    way_out = f"; for {numbers} objectives say objectives={numbers}" if numbers else ""
+    return Failure(INVALID, f"the objective must return {expected}; got {got}{way_out}", numbers)
 
 
 def described(value: object) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from evoopt.checks import is_whole, refuse, shown
 from evoopt.errors import ConfigurationError
 from evoopt.settings import Settings
-from evoopt.strategies import STRATEGIES, claims_of, strategy_class
+from evoopt.strategies import AUTO, STRATEGIES, claims_of, strategy_class
 
 # word -> what it means that a strategy takes it, in the order of the table
 SHARED = {
@@ -29,6 +29,7 @@ SHARED = {
     "asynchronous": "updates with each result, without waiting for a generation",
     "integers": "whole numbers, steps and categories (space)",
     "workers": "several evaluations at the same time",
+    "objectives": "several objectives, to which the answer is a front",
 }
 _EVERYWHERE = frozenset({"bounds"})  # by a composition where the strategy itself has no part in it
 
@@ -38,6 +39,10 @@ def takes(algorithm: str, option: str) -> bool:
     claims = claims_of(algorithm)
     if option == "workers":
         return not claims.sequential
+    if option == "objectives":
+        return claims.most_obj != 1
+    if option == "warm_start" and claims.least_obj > 1:  # points to learn from
+        return "inject" in claims.options
     return option in _EVERYWHERE or option in claims.options
 
 
@@ -48,16 +53,35 @@ def own_options(algorithm: str) -> dict[str, Any]:
     return {name: hint for name, hint in types_of.items() if name in named}
 
 
-def takers(option: str) -> list[str]:
-    """The strategies that take the option."""
-    return [name for name in STRATEGIES if takes(name, option)]
+def takers(option: str, n_obj: int = 1) -> list[str]:
+    """The strategies that take the option, among those for so many objectives."""
+    return [name for name in STRATEGIES if takes(name, option) and is_for(name, n_obj)]
+
+
+def is_for(algorithm: str, n_obj: int) -> bool:
+    """Whether the strategy of that name takes so many objectives."""
+    claims = claims_of(algorithm)
+    return claims.least_obj <= n_obj <= (claims.most_obj or math.inf)
+
+
+def fits(algorithm: str, n_obj: int) -> bool:
+    """Whether the algorithm, which may be left to us, can search with so many objectives."""
+    return algorithm == AUTO or is_for(algorithm, n_obj)
+
+
+def least_objectives(algorithm: Any) -> int | None:
+    """How many objectives there are at least where only the algorithm was named, if it is for
+    several; else None."""
+    known = isinstance(algorithm, str) and algorithm in STRATEGIES
+    least = claims_of(algorithm).least_obj if known else 1
+    return least if least > 1 else None
 
 
 def table() -> tuple[list[str], list[list[str]]]:
     """Headings, and a row for each strategy: what it takes of `SHARED`, and its own options."""
     rows = []
     for name in STRATEGIES:
-        cells = ["yes" if takes(name, word) else "" for word in SHARED]
+        cells = [_cell(name, word) for word in SHARED]
         own = [f"{option}={_values(hint)}" for option, hint in sorted(own_options(name).items())]
         rows.append([name, *cells, ", ".join(own)])
     return ["algorithm", *SHARED, "options of its own"], rows
@@ -72,6 +96,17 @@ def markdown() -> str:
     return "\n".join(f"| {' | '.join(line)} |".replace("  ", " ") for line in lines)
 
 
+def _cell(name: str, word: str) -> str:
+    """Whether, or for how many objectives, the strategy takes the word."""
+    if not takes(name, word):
+        return ""
+    claims = claims_of(name)
+    if word != "objectives":
+        return "yes"
+    more = {None: " or more", claims.least_obj: ""}.get(claims.most_obj, f" to {claims.most_obj}")
+    return f"{claims.least_obj}{more}"
+
+
 def _values(hint: Any) -> str:
     """The values that an option may have, in a word."""
     members = [hint]
@@ -82,7 +117,21 @@ def _values(hint: Any) -> str:
     return {bool: "true|false", int: "N", float: "NUMBER"}.get(members[0], "TEXT")
 
 
-def check_shared(algorithm: str, settings: Settings) -> None:
+def check_objectives(algorithm: str, n_obj: int, owner: str) -> None:
+    """Refuses a strategy that is for another number of objectives.
+
+    Raises:
+        ConfigurationError: this is one.
+    """
+    if not is_for(algorithm, n_obj):
+        fitting = ", ".join(name for name in STRATEGIES if is_for(name, n_obj))
+        raise ConfigurationError(
+            f"{owner}(algorithm=...) must be one of auto, {fitting} with "
+            f"{'one objective' if n_obj == 1 else f'{n_obj} objectives'}; got {algorithm!r}"
+        )
+
+
+def check_shared(algorithm: str, settings: Settings, n_obj: int = 1) -> None:
     """Refuses words of `minimize` that this strategy does not take.
 
     Raises:
@@ -96,23 +145,29 @@ def check_shared(algorithm: str, settings: Settings) -> None:
         "workers": None if settings.workers == 1 else settings.workers,
     }
     for word, value in given.items():
-        if value is not None and not takes(algorithm, word):
+        # with several objectives a warm start is a set of points to learn from
+        option = "inject" if word == "warm_start" and n_obj > 1 else word
+        if value is not None and not takes(algorithm, option):
+            others = takers(option, n_obj)
+            hint = f"it is for {', '.join(others)}; " if others else ""
             raise ConfigurationError(
                 f"{settings.owner}({word}=...) must be left out with algorithm {algorithm!r}; "
-                f"it is for {', '.join(takers(word))}; got {shown(value)}"
+                f"{hint}got {shown(value)}"
             )
 
 
-def check_discrete(algorithm: str, owner: str) -> None:
+def check_discrete(algorithm: str, owner: str, n_obj: int = 1) -> None:
     """Refuses a strategy of real numbers for a problem with other variables.
 
     Raises:
         ConfigurationError: this is one.
     """
     if not takes(algorithm, "integers"):
+        names = [*(["auto"] if n_obj == 1 else []), *takers("integers", n_obj)]
+        several = "" if n_obj == 1 else f" and there are {n_obj} objectives"
         raise ConfigurationError(
-            f"{owner}(algorithm=...) must be one of auto, {', '.join(takers('integers'))} where a "
-            f"variable is discrete; got {algorithm!r}"
+            f"{owner}(algorithm=...) must be one of {', '.join(names)} where a "
+            f"variable is discrete{several}; got {algorithm!r}"
         )
 
 

@@ -12,15 +12,9 @@ from numpy.typing import NDArray
 
 from evoopt import rng
 from evoopt.bounds import Transform
-from evoopt.checks import (
-    check_budget,
-    check_count,
-    check_positive,
-    check_seed,
-    check_target,
-    refuse,
-)
+from evoopt.checks import check_budget, check_count, check_positive, check_seed, refuse
 from evoopt.choice import evaluator_name, method
+from evoopt.goal import goal_of
 from evoopt.grid import Kinds, kinds_of
 from evoopt.options import check_discrete, takes
 from evoopt.problem import Problem
@@ -55,9 +49,11 @@ class Plan:
         x0: (dim,), sigma0: of the first run; scale: (dim,) step sizes are multiples of it, or None.
         shape: (free, free) covariance of the first steps in these units, or None for the identity.
         lower, upper: (dim,) the box that is searched.
+        known: points and values, as minimised, that are told before the first ask; or None.
         kinds: which variables are discrete.
         space: what the search vector stands for, where it has names.
         target: as minimised; -inf for none. budget, time_limit, max_failures: inf for none.
+        n_obj, maximize, reference: see `evoopt.goal.Goal`.
         evaluator: name in `EVALUATORS`.
         notes: what was chosen for the user.
     """
@@ -72,6 +68,7 @@ class Plan:
     sigma0: float
     scale: Array | None
     shape: Array | None
+    known: tuple[Array, Array] | None
     lower: Array
     upper: Array
     kinds: Kinds
@@ -87,7 +84,9 @@ class Plan:
     eval_timeout: float | None
     max_failures: float
     evaluator: str
-    maximize: bool
+    n_obj: int
+    maximize: bool | tuple[bool, ...]
+    reference: Array | None
     asynchronous: bool
     notes: tuple[str, ...]
 
@@ -100,8 +99,7 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
     """
     s, owner = settings, settings.owner
     dim = problem.dim
-    if problem.n_obj != 1:
-        raise refuse(owner, "fun", "of one objective", f"{problem.n_obj} objectives")
+    goal = goal_of(problem, s)
     lower, upper = problem.lower, problem.upper
     if s.ignore_bounds:
         lower, upper = np.full(dim, -np.inf), np.full(dim, np.inf)
@@ -112,9 +110,9 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
     kinds = kinds_of(problem)
     how = method(s, problem, int((lower < upper).sum()), kinds)
     if kinds.is_discrete:
-        check_discrete(how.algorithm, owner)
+        check_discrete(how.algorithm, owner, problem.n_obj)
     seed = rng.fresh_seed() if s.seed is None else check_seed(s.seed, owner)
-    start = starting(s, lower, upper, seed)
+    start = starting(s, lower, upper, seed, goal)
     notes = (*how.notes, *start.notes)
     time_limit = math.inf
     if s.time_limit is not None:
@@ -125,9 +123,6 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
     elif s.time_limit is None:
         budget = BUDGET_PER_VARIABLE * dim
         notes = (*notes, f"budget={budget} ({BUDGET_PER_VARIABLE} per variable)")
-    target = -math.inf
-    if s.target is not None:
-        target = check_target(s.target, owner) * (-1 if s.maximize else 1)
     most = math.inf
     if s.max_failures is not None:
         most = check_count(s.max_failures, owner, "max_failures", least=0)
@@ -150,6 +145,7 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
         sigma0=start.sigma0,
         scale=start.scale,
         shape=start.shape,
+        known=start.known,
         lower=lower,
         upper=upper,
         kinds=kinds,
@@ -157,7 +153,7 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
         start_lower=start.lower,
         start_upper=start.upper,
         budget=budget,
-        target=target,
+        target=goal.target,
         seed=seed,
         popsize=popsize,
         workers=workers,
@@ -165,7 +161,9 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
         eval_timeout=timeout,
         max_failures=most,
         evaluator=evaluator,
-        maximize=s.maximize,
+        n_obj=goal.n_obj,
+        maximize=goal.maximize,
+        reference=goal.reference,
         asynchronous=s.asynchronous,
         notes=notes,
     )
@@ -187,9 +185,15 @@ def build(plan: Plan) -> Strategy:
     dim = int(free.sum())
     boxed = bool(np.isfinite(lower).any() or np.isfinite(upper).any()) or scale is not None
     own = dict(plan.options)
+    if claims_of(plan.algorithm).least_obj > 1:
+        own["objectives"] = plan.n_obj
     if boxed and "bounds" in options:  # it keeps to the box by itself, in units of the scale
         units = 1.0 if scale is None else scale[free]
         own |= {"lower": lower[free] / units, "upper": upper[free] / units}
+    if claims_of(plan.algorithm).starts and plan.start_lower is not None:
+        assert plan.start_upper is not None
+        own["start_lower"] = _inside(plan, plan.start_lower, boxed)
+        own["start_upper"] = _inside(plan, plan.start_upper, boxed)
 
     @functools.cache
     def sized(popsize: int | None, warm: bool = False) -> Strategy:
@@ -208,19 +212,24 @@ def build(plan: Plan) -> Strategy:
 
 def _after_local(plan: Plan, dim: int, boxed: bool, then: Strategy) -> Strategy:
     """`then` after a quadratic model, which begins in the middle of the box of starts."""
-    lower, upper = plan.lower, plan.upper
     centre = None
     if plan.start_lower is not None and plan.start_upper is not None:
-        centre = plan.start_lower / 2 + plan.start_upper / 2
-        if boxed:
-            free = lower < upper
-            units = 1.0 if plan.scale is None else plan.scale[free]
-            transform = Transform.of(lower[free], upper[free])
-            centre = transform.from_box(centre[None, free])[0] / units
+        centre = _inside(plan, plan.start_lower / 2 + plan.start_upper / 2, boxed)
     model: Strategy = Quadratic.default(dim, centre=centre)
     if boxed:
-        model = Bounded.around(model, lower, upper, plan.scale)
+        model = Bounded.around(model, plan.lower, plan.upper, plan.scale)
     return Portfolio(model, then, MOST_PER_VARIABLE * dim)
+
+
+def _inside(plan: Plan, x: Array, boxed: bool) -> Array:
+    """A point of the box as a strategy inside `Bounded` sees it. x: (dim,). Returns: (free,)."""
+    if not boxed:
+        return x
+    free = plan.lower < plan.upper
+    units = 1.0 if plan.scale is None else plan.scale[free]
+    transform = Transform.of(plan.lower[free], plan.upper[free])
+    seen: Array = transform.from_box(x[None, free])[0] / units
+    return seen
 
 
 def _discrete(plan: Plan) -> Strategy:

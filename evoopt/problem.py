@@ -22,7 +22,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evoopt.errors import ConfigurationError, ObjectiveError
-from evoopt.objective import call_at_once, call_by_row, described, point_text, takes_seed
+from evoopt.objective import (
+    call_at_once,
+    call_by_row,
+    described,
+    point_text,
+    takes_seed,
+    values_shape,
+)
 from evoopt.objective import load_function as load_function
 from evoopt.result import NAN, NEGINF, POSINF, Failure, Values
 
@@ -66,15 +73,19 @@ class FunctionProblem:
     Attributes:
         fun: x (dim,) -> a real number; it gets a copy of the row, so it may write into it. Taken:
             int, float, bool, numpy scalars, arrays of shape () or (1,), Fraction, Decimal,
-            complex with zero imaginary part.
+            complex with zero imaginary part. With several objectives: as many of them, as a tuple,
+            a list or an array.
         dim: number of variables.
         lower: (dim,) lower bounds, -inf where there is none.
         upper: (dim,) upper bounds; equal to `lower` where a variable is fixed.
         name: what reports call the problem.
-        vectorized: `fun` takes X (k, dim) and returns k values, shape (k,) or (k, 1).
-        maximize: `fun` is to be maximised; F holds the negated values.
+        vectorized: `fun` takes X (k, dim) and returns k values, shape (k,) or (k, 1), or (k, n_obj)
+            with several objectives.
+        maximize: `fun` is to be maximised, or those of its objectives that are True; F holds the
+            negated values.
         takes_seed: `fun` takes the seed of the evaluation by the keyword `seed` (k of them if
             vectorized); None reads it from the signature.
+        n_obj: number of objectives.
     """
 
     fun: Callable[..., Any]
@@ -83,15 +94,20 @@ class FunctionProblem:
     upper: Array
     name: str = field(kw_only=True, default="objective")
     vectorized: bool = field(kw_only=True, default=False)
-    maximize: bool = field(kw_only=True, default=False)
+    maximize: bool | tuple[bool, ...] = field(kw_only=True, default=False)
     takes_seed: bool | None = field(kw_only=True, default=None)
-    n_obj: int = field(init=False, default=1)
+    n_obj: int = field(kw_only=True, default=1)
 
     def __post_init__(self) -> None:
         if not callable(self.fun):
             raise _wrong("FunctionProblem(fun=...)", "must be callable", self.fun)
-        if type(self.dim) is not int or self.dim < 1:
-            raise _wrong("FunctionProblem(dim=...)", "must be an integer >= 1", self.dim)
+        for name in ("dim", "n_obj"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 1:
+                raise _wrong(f"FunctionProblem({name}=...)", "must be an integer >= 1", number)
+        if isinstance(self.maximize, tuple) and len(self.maximize) != self.n_obj:
+            expected = f"must be true or false, or one per objective ({self.n_obj})"
+            raise _wrong("FunctionProblem(maximize=...)", expected, self.maximize)
         for side in ("lower", "upper"):
             bound = _vector(f"FunctionProblem({side}=...)", getattr(self, side), self.dim)
             object.__setattr__(self, side, bound)
@@ -117,8 +133,16 @@ class FunctionProblem:
             got = "none" if seeds is None else len(seeds)
             raise ConfigurationError(f"evaluate(seeds=...) must hold {len(X)} numbers; got {got}")
         call = call_at_once if self.vectorized else call_by_row
-        F, failures = call(self.fun, X, seeds)
-        return classified(-F if self.maximize else F, None, failures)
+        F, failures = call(self.fun, X, seeds, self.n_obj)
+        return classified(sign_of(self.maximize) * F if self.maximize else F, None, failures)
+
+
+def sign_of(maximize: bool | Sequence[bool]) -> Any:
+    """What values are multiplied by to be minimised, and again to be the user's: 1.0 or -1.0, or
+    (n_obj,) of them where each objective has a sense of its own."""
+    if isinstance(maximize, bool):
+        return -1.0 if maximize else 1.0
+    return np.where(np.array(maximize, dtype=bool), -1.0, 1.0)
 
 
 def check_points(problem: Problem, X: ArrayLike) -> Array:
@@ -149,7 +173,7 @@ def check_values(problem: Problem, X: Array, F: ArrayLike) -> Array:
     Raises:
         ObjectiveError: another shape, or no numbers.
     """
-    expected = (len(X),) if problem.n_obj == 1 else (len(X), problem.n_obj)
+    expected = values_shape(len(X), problem.n_obj)
     try:
         values = np.asarray(F, dtype=np.float64)
     except (TypeError, ValueError):

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from evoopt.front import Front
 
 Array = NDArray[np.float64]
 
@@ -25,10 +27,17 @@ INTERRUPTED = "interrupted"  # KeyboardInterrupt during the evaluation: it count
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How one evaluation failed: its kind (above) and one line that says what came."""
+    """How one evaluation failed.
+
+    Attributes:
+        kind: as above.
+        message: one line that says what came.
+        numbers: how many real numbers came, where another count of them was expected; else 0.
+    """
 
     kind: str
     message: str
+    numbers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,9 @@ class History:
 
     Attributes:
         evaluations: (r,) evaluations told so far.
-        f: (r,) best objective value so far, in the user's sign.
+        f: (r,) best objective value so far, in the user's sign. With several objectives the
+            hypervolume so far, for the reference of the result; of three and more NaN in all but a
+            hundred rows.
         sigma: (r,) step size; NaN for strategies without one.
         axes: (r, a) lengths of the principal axes of the distribution in units of sigma, ascending;
             a = min(dim, 16), evenly chosen by rank; NaN for strategies without them.
@@ -103,8 +114,10 @@ class Result:
     """What a search found, how much it spent, and why it stopped.
 
     Attributes:
-        x: (dim,) the best point evaluated; None if no evaluation succeeded.
-        f: its objective value, in the user's sign; NaN if no evaluation succeeded.
+        x: (dim,) the best point evaluated, or the knee of the front of several objectives; None if
+            no evaluation succeeded.
+        f: its objective value, or (m,) its values, in the user's sign; NaN if no evaluation
+            succeeded.
         point: the values of named parameters that x stands for; None without a `Space`.
         mean: (dim,) the centre of the final search distribution (often better than `x` on a noisy
             objective; it was not evaluated).
@@ -121,10 +134,14 @@ class Result:
         restarts: how many times the search was started again.
         notes: what the user should know: chosen defaults, guards that acted.
         run_dir: where the log is; None if none was kept.
+        front: all points evaluated that no other dominates, where there are several objectives and
+            an evaluation succeeded; else None.
+        front_points: the values of named parameters that its points stand for; None without a
+            `Space`.
     """
 
     x: Array | None
-    f: float
+    f: Any  # a float, or an array: a union would make users of one objective say which
     mean: Array
     sigma: float
     evaluations: int
@@ -140,13 +157,64 @@ class Result:
     notes: tuple[str, ...] = ()
     run_dir: str | None = None
     point: Mapping[str, Any] | None = None
+    front: Front | None = None
+    front_points: tuple[Mapping[str, Any], ...] | None = None
+
+    @property
+    def front_x(self) -> Array:
+        """(k, dim) the points of the front, the best in the first objective first."""
+        return self._front.X
+
+    @property
+    def front_f(self) -> Array:
+        """(k, m) their values, in the user's sign."""
+        return self._front.F
+
+    @property
+    def reference(self) -> Array:
+        """(m,) the point up to which hypervolume counts: as given, or else the worst that any row
+        had which was on the front at some time. It is never moved after the search."""
+        return self._front.reference
+
+    @property
+    def hypervolume(self) -> float:
+        """What the front dominates within the reference."""
+        return self._front.hypervolume
+
+    @property
+    def knee(self) -> int:
+        """Index on the front of the point nearest to the ideal one, each objective by its range."""
+        return self._front.knee
+
+    @property
+    def extremes(self) -> tuple[int, ...]:
+        """(m) indices on the front of the best point in each objective."""
+        return self._front.extremes
+
+    def best_for(self, weights: ArrayLike) -> int:
+        """Index on the front of the best point where objectives matter by these weights. weights:
+        (m,), none negative."""
+        return self._front.best_for(weights)
+
+    def subset(self, k: int) -> Front:
+        """At most k points of the front, chosen for the hypervolume that they have together."""
+        return self._front.subset(k)
+
+    @property
+    def _front(self) -> Front:
+        if self.front is None:
+            raise AttributeError(
+                "this result has no front: it is of one objective, or no evaluation succeeded"
+            )
+        return self.front
 
     def __str__(self) -> str:
         x = f"x            {_numbers(self.x)}"
         if self.point is not None:
             x = f"point        {named_values(self.point)}"
+        f = f"f            {self.f:.10g}" if self.front is None else self._front_text()
         lines = [
-            f"f            {self.f:.10g}",
+            f,
             x,
             f"evaluations  {self.evaluations}",
             f"success      {self.success}",
@@ -156,6 +224,15 @@ class Result:
         if self.failures:
             counts = ", ".join(f"{n} {kind}" for kind, n in sorted(self.failures.items()))
             lines.append(f"failures     {counts}; the first: {self.first_failure}")
+        return "\n".join(lines)
+
+    def _front_text(self) -> str:
+        """Size and hypervolume of the front, and its knee."""
+        lines = (
+            f"front        {len(self._front)} points, the knee below",
+            f"hypervolume  {self.hypervolume:.10g}, counted from {_numbers(self.reference)}",
+            f"f            {_numbers(self.f)}",
+        )
         return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ Generator: numpy's Philox4x64-10 (Salmon et al. 2011, Parallel random numbers: a
 doi:10.1145/2063384.2063405) with numpy's ziggurat normals. The 128-bit key is a hash of purpose,
 seed and path. Ids are drawn in blocks of about `_BLOCK` numbers, and the number of the block is the
 third word of the 256-bit counter, whose lower half runs within it, so that two blocks never
-overlap. The block drawn last is kept, per thread: a small generation costs a slice of it. A long
+overlap. The blocks drawn last are kept, per thread: a small generation costs a slice of one. A long
 row may be drawn in parts, each by itself: the fourth word of the counter is the number of the part.
 
 Normals in single precision come by the formula of G. E. P. Box & M. E. Muller (1958,
@@ -34,16 +34,17 @@ _Name = tuple[int, Path, str, int, type[np.floating[Any]], int]  # of a stream, 
 GENERATOR = "numpy-philox4x64-ziggurat-blocks1024"
 SEED_LIMIT = 2**64
 _BLOCK = 1024  # numbers, about 10 us to draw; a longer row is a block of its own
+_BLOCKS = 8  # kept: a composition draws from the streams of its parts in turn
 _KEPT = 2**16  # numbers of a draw of several blocks that is kept: 0.5 MB
 _BUFFER_EMPTY = 4  # Philox4x64 hands out four words a block; 4 means that none is left
 
 
 class _Stream(threading.local):
-    """This thread's bit generator, and the block drawn last.
+    """This thread's bit generator, and the blocks drawn last.
 
     Attributes:
         parts: the bit generator, its Generator, its state, and in that the counter and the key.
-        last: what names the block drawn last, and the block.
+        blocks: the blocks drawn last, by what names them.
         joined: the same of the draw of several blocks that was made last.
     """
 
@@ -55,8 +56,8 @@ class _Stream(threading.local):
         words = state["state"]
         words["counter"][:] = 0
         self.parts = (bits, np.random.Generator(bits), state, words["counter"], words["key"])
-        self.last: tuple[object, Array] = (None, np.empty((0, 0)))
-        self.joined: tuple[object, Array] = self.last
+        self.blocks: dict[object, Array] = {}
+        self.joined: tuple[object, Array] = (None, np.empty((0, 0)))
 
 
 _stream = _Stream()
@@ -142,8 +143,9 @@ def _rows(
 def _block(stream: _Name, number: int, size: int) -> Array:
     """All rows of one block: (size, cols)."""
     name = (stream, number)
-    drawn, block = _stream.last
-    if drawn != name:
+    blocks = _stream.blocks
+    block = blocks.get(name)
+    if block is None:
         seed, path, purpose, cols, dtype, part = stream
         generator = _at(seed, path, purpose, number, part)
         if purpose == "uniforms":
@@ -153,7 +155,11 @@ def _block(stream: _Name, number: int, size: int) -> Array:
         else:
             block = generator.standard_normal((size, cols))
         block.flags.writeable = False
-        _stream.last = (name, block)  # one assignment: an interrupt cannot come between
+        if block.size > _BLOCK:  # of one long row: no other is kept beside it
+            blocks.clear()
+        while len(blocks) >= _BLOCKS:
+            del blocks[next(iter(blocks))]
+        blocks[name] = block
     return block
 
 

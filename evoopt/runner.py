@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from evoopt import rng
 from evoopt.errors import Interrupted, ObjectiveError
 from evoopt.evaluators.base import Batch, Evaluator, Following
-from evoopt.journal import Journal, Pending, take, tell
+from evoopt.journal import Journal, Pending, take, tell, waiting
+from evoopt.objective import values_shape
 from evoopt.observers.base import Observer
 from evoopt.result import INTERRUPTED, INVALID, TIMEOUT, Failure, StopReason, Values
 from evoopt.search import Search
@@ -232,7 +233,7 @@ class Runner:
             X = rows.X[[place[i] for i in done.ids.tolist()]]
             self._journal.evaluated(done.ids, X, done.values, seconds)
         for row, i in enumerate(done.ids.tolist()):
-            self._pending[i] = (float(done.values.F[row]), done.values.failures.get(row))
+            self._pending[i] = waiting(done.values, row)
 
     def _tell_generation(self, ids: Ids) -> None:
         """Pending rows enter the search together."""
@@ -269,7 +270,8 @@ class Runner:
         rows = self._search.open_rows
         assert rows is not None
         failures = dict.fromkeys(range(len(rows)), Failure(TIMEOUT, message))
-        self._take_in(Batch(rows.id, Values(np.full(len(rows), np.nan), failures=failures), 0.0))
+        F = np.full(values_shape(len(rows), self._search.n_obj), np.nan)
+        self._take_in(Batch(rows.id, Values(F, failures=failures), 0.0))
 
     def _serve_signals(self) -> None:
         if self._request.signum:
@@ -279,7 +281,9 @@ class Runner:
         if failure.kind == INTERRUPTED:
             self._interrupt()
         self._leave()
-        raise ObjectiveError(failure.message)
+        error = ObjectiveError(failure.message)
+        error.numbers = failure.numbers
+        raise error
 
     def _interrupt(self) -> None:
         self._leave()

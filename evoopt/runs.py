@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 import platform
@@ -14,18 +13,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 import evoopt
 from evoopt import rng
 from evoopt.errors import StateError
+from evoopt.front import Front
 from evoopt.journal import Pending, resume
 from evoopt.observers.base import Observer
-from evoopt.plan import Plan, resolve
-from evoopt.problem import Problem
-from evoopt.result import History, Result, StopReason
-from evoopt.rundir import RunDirectory, decode_values, encode_values, has_begun
+from evoopt.plan import Plan, build, resolve
+from evoopt.problem import Problem, sign_of
+from evoopt.result import History, Result, StopReason, Values
+from evoopt.rundir import RunDirectory, encode_values, has_begun
 from evoopt.search import Search
 from evoopt.settings import Settings
+from evoopt.space import Space
+from evoopt.storage import as_plain, loaded, stored
+
+Array = NDArray[np.float64]
 
 # may differ at a resume
 _PLACE_OF_WORK = (
@@ -68,7 +73,9 @@ class Run:
             self.directory.remove_result()
             return None
         if result is not None and result.x is not None and self.plan.space is not None:
-            return replace(result, point=self.plan.space.point(result.x))  # of any type
+            points = _points(result.front, self.plan.space)
+            point = self.plan.space.point(result.x)  # of any type
+            return replace(result, point=point, front_points=points)
         return result
 
     def replay(self, search: Search, observers: tuple[Observer, ...]) -> Pending:
@@ -187,23 +194,53 @@ def _described(problem: Problem) -> dict[str, Any]:
         "lower": encode_values(np.asarray(problem.lower, dtype=float)),
         "upper": encode_values(np.asarray(problem.upper, dtype=float)),
     }
+    if problem.n_obj > 1:
+        described["objectives"] = problem.n_obj
     space = getattr(problem, "space", None)
     if space is not None:
-        described["space"] = _plain(space.plain())
+        described["space"] = as_plain(space.plain())
     return described
 
 
-def _plain(value: Any) -> Any:
-    """As JSON gives it back; what JSON cannot hold, by its repr."""
-    return json.loads(json.dumps(value, default=repr))
+def fresh_search(plan: Plan) -> Search:
+    """The search of a plan before its first ask."""
+    search = Search(
+        build(plan),
+        plan.x0,
+        plan.sigma0,
+        plan.seed,
+        asynchronous=plan.asynchronous,
+        n_obj=plan.n_obj,
+        reference=plan.reference,
+        watched=plan.target > -math.inf,
+    )
+    if plan.known is not None:
+        search.inject(plan.known[0], Values(plan.known[1]))
+    return search
+
+
+def front_of(search: Search, plan: Plan) -> Front | None:
+    """What a search with several objectives has found, in the user's sign; None with one, or if it
+    has found nothing."""
+    if not search.found:
+        return None
+    sign, (X, F) = sign_of(plan.maximize), search.found.rows
+    reference = search.found.worst if plan.reference is None else plan.reference
+    many = plan.maximize if isinstance(plan.maximize, tuple) else (plan.maximize,) * plan.n_obj
+    return Front(X, sign * F, sign * reference, many)
 
 
 def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None) -> Result:
     """The result of a search, in the user's sign."""
-    sign = -1.0 if plan.maximize else 1.0
+    # a hypervolume is maximised, and kept with a minus
+    sign = sign_of(plan.maximize) if plan.n_obj == 1 else -1.0
     portrait = search.strategy.portrait(search.state)
-    history = search.history()
-    found = search.best_x is not None
+    front, history = front_of(search, plan), search.history()
+    x, f, course = search.best_x, sign * search.best_f, sign * history.f
+    if search.found is not None:
+        x, f = (None, math.nan) if front is None else (front.X[front.knee], front.F[front.knee])
+        course = _volumes(search, front, history)
+    found = x is not None
     account = getattr(search.strategy, "account", None)  # what a composition ran, and why
     notes = plan.notes if search.lateness is None else (*plan.notes, search.lateness.note())
     if account is not None:
@@ -211,8 +248,8 @@ def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None
     converged = reason.converged or getattr(search.state, "converged", 0) > 0
     success = found and (reason.criterion == "ftarget" if plan.target > -math.inf else converged)
     return Result(
-        x=None if search.best_x is None else search.best_x.copy(),
-        f=sign * search.best_f if found else math.nan,
+        x=None if x is None else x.copy(),
+        f=f if found else math.nan,
         mean=portrait.mean.copy(),
         sigma=portrait.sigma,
         evaluations=search.evaluations,
@@ -223,82 +260,26 @@ def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None
         success=bool(success),
         seed=search.seed,
         algorithm=plan.label,
-        history=History(history.evaluations, sign * history.f, history.sigma, history.axes),
+        history=History(history.evaluations, course, history.sigma, history.axes),
         failures=dict(search.failures),
         first_failure=search.first_failure,
         restarts=portrait.restarts,
         notes=notes,
         run_dir=run_dir,
-        point=plan.space.point(search.best_x) if plan.space and search.best_x is not None else None,
+        point=plan.space.point(x) if plan.space and x is not None else None,
+        front=front,
+        front_points=_points(front, plan.space),
     )
 
 
-def stored(result: Result) -> dict[str, Any]:
-    """A result as JSON values; `loaded` gives it back exactly."""
-    history = result.history
-    return {
-        "x": None if result.x is None else encode_values(result.x),
-        "f": encode_values(np.array([result.f])),
-        "mean": encode_values(result.mean),
-        "sigma": encode_values(np.array([result.sigma])),
-        "evaluations": result.evaluations,
-        "generations": result.generations,
-        "reason": {
-            "criterion": result.reason.criterion,
-            "value": encode_values(np.array([result.reason.value])),
-            "threshold": encode_values(np.array([result.reason.threshold])),
-            "message": result.reason.message,
-            "advice": result.reason.advice,
-            "converged": result.reason.converged,
-        },
-        "success": result.success,
-        "seed": result.seed,
-        "algorithm": result.algorithm,
-        "history": {
-            "evaluations": history.evaluations.tolist(),
-            "f": encode_values(history.f),
-            "sigma": encode_values(history.sigma),
-            "axes": encode_values(history.axes),
-        },
-        "failures": dict(result.failures),
-        "first_failure": result.first_failure,
-        "restarts": result.restarts,
-        "notes": list(result.notes),
-        "point": None if result.point is None else _plain(dict(result.point)),
-    }
+def _points(front: Front | None, space: Space | None) -> tuple[dict[str, Any], ...] | None:
+    """What the points of a front stand for."""
+    return None if front is None or space is None else tuple(space.decode(front.X))
 
 
-def loaded(plain: dict[str, Any], run_dir: str | None) -> Result:
-    """The inverse of `stored`."""
-    reason, history = plain["reason"], plain["history"]
-    return Result(
-        x=None if plain["x"] is None else decode_values(plain["x"]),
-        f=float(decode_values(plain["f"])[0]),
-        mean=decode_values(plain["mean"]),
-        sigma=float(decode_values(plain["sigma"])[0]),
-        evaluations=plain["evaluations"],
-        generations=plain["generations"],
-        reason=StopReason(
-            reason["criterion"],
-            float(decode_values(reason["value"])[0]),
-            float(decode_values(reason["threshold"])[0]),
-            reason["message"],
-            reason["advice"],
-            reason["converged"],
-        ),
-        success=plain["success"],
-        seed=plain["seed"],
-        algorithm=plain["algorithm"],
-        history=History(
-            np.array(history["evaluations"], dtype=np.int64),
-            decode_values(history["f"]),
-            decode_values(history["sigma"]),
-            decode_values(history["axes"]),
-        ),
-        failures=plain["failures"],
-        first_failure=plain["first_failure"],
-        restarts=plain["restarts"],
-        notes=tuple(plain["notes"]),
-        run_dir=run_dir,
-        point=plain.get("point"),
-    )
+def _volumes(search: Search, front: Front | None, history: History) -> Array:
+    """(r,) the hypervolume in each row of a history, for the reference of the result."""
+    if search.found is None or front is None:
+        return np.zeros(len(history))
+    signs = np.where(front.maximize, -1.0, 1.0)
+    return search.found.volumes(history.evaluations, signs * front.reference)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from evoopt.api import Intermediate, minimize
 from evoopt.checks import check_count, check_positive, refuse
-from evoopt.errors import ConfigurationError
-from evoopt.options import own_options
+from evoopt.errors import ConfigurationError, ObjectiveError
+from evoopt.options import check_objectives, own_options
 from evoopt.result import Result
 from evoopt.strategies import AUTO, strategy_class
 
@@ -67,6 +67,7 @@ def scipy_method(algorithm: str = "cma-es") -> ScipyMethod:
     """
     if algorithm != AUTO:
         strategy_class(algorithm, "scipy_method")
+        check_objectives(algorithm, 1, "scipy_method")
     return ScipyMethod(algorithm)
 
 
@@ -108,14 +109,21 @@ class ScipyMethod:
             raise refuse("scipy_method", "constraints", "left out", constraints)
         words, limits = self._read(options)
         watcher = _Watcher(*limits, callback, _wants_result(callback))
-        result = minimize(
-            _With(fun, tuple(args)) if args else fun,
-            x0,
-            bounds=_box(bounds, len(x0)),
-            algorithm=self.algorithm,
-            callback=watcher,
-            **words,
-        )
+        try:
+            result = minimize(
+                _With(fun, tuple(args)) if args else fun,
+                x0,
+                bounds=_box(bounds, len(x0)),
+                algorithm=self.algorithm,
+                objectives=1,
+                callback=watcher,
+                **words,
+            )
+        except ObjectiveError as error:
+            if not error.numbers:
+                raise
+            expected = "a function of one objective; several are for evoopt.minimize"
+            raise refuse("scipy_method", "fun", expected, f"{error.numbers} numbers") from error
         return _as_scipy(result, watcher, x0)
 
     def _read(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[float, float]]:

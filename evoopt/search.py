@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from evoopt.found import Found
 from evoopt.lateness import Lateness
 from evoopt.result import History, Values
 from evoopt.strategies.base import INJECTED, Ids, Population, Strategy
@@ -41,7 +42,10 @@ class Search:
         seed: of all random numbers.
         evaluations: rows told, failures included; injected rows do not count.
         failures: kind -> count. first_failure: kind and message of the first one.
-        best_f, best_x: the best row told; inf, None before there is one.
+        best_f, best_x: the best row told; inf, None before there is one. With several objectives
+            minus the hypervolume for a reference that the user gave, else inf; and None.
+        n_obj: number of objectives.
+        found: what several objectives have found; None with one.
         replaying: rows come from a log.
         follower: is told of every ask and tell, or None.
         lateness: how late results came, where there is no barrier; else None.
@@ -55,7 +59,19 @@ class Search:
         seed: int,
         *,
         asynchronous: bool = False,
+        n_obj: int = 1,
+        reference: Array | None = None,
+        watched: bool = False,
     ) -> None:
+        """A search that has not begun.
+
+        Args:
+            strategy: what searches. x0: (dim,), sigma0, seed: where it begins.
+            asynchronous: results come one by one; how late is to be kept.
+            n_obj: number of objectives.
+            reference: (n_obj,) point of the hypervolume, or None.
+            watched: the hypervolume is wanted after every tell, as a target.
+        """
         self.strategy = strategy
         self.seed = seed
         self.state: Any = strategy.init(x0, sigma0, seed)
@@ -64,6 +80,8 @@ class Search:
         self.first_failure = ""
         self.best_f = math.inf
         self.best_x: Array | None = None
+        self.n_obj = n_obj
+        self.found = Found(n_obj, reference, watched=watched) if n_obj > 1 else None
         self.replaying = False
         self.follower: Follower | None = None
         self.lateness = Lateness() if asynchronous else None
@@ -159,10 +177,16 @@ class Search:
                 self.first_failure = f"{first.kind}: {first.message}"
             for failure in values.failures.values():
                 self.failures[failure.kind] = self.failures.get(failure.kind, 0) + 1
-        i = int(F.argmin()) if not values.failures else _first_best(F)
-        f = float(F[i])
-        if -math.inf < f < self.best_f:
-            self.best_f, self.best_x = f, np.array(population.X[i], dtype=np.float64)
+        if self.n_obj == 1:
+            i = int(F.argmin()) if not values.failures else _first_best(F)
+            f = float(F[i])
+            if -math.inf < f < self.best_f:
+                self.best_f, self.best_x = f, np.array(population.X[i], dtype=np.float64)
+        elif self.found is not None:
+            before = self.evaluations - len(F) if counted else self.evaluations
+            self.found.add(population.X, F, before, counted)
+            if not math.isnan(volume := self.found.volume):
+                self.best_f = -volume
         self._record()
 
     def _record(self, force: bool = False) -> None:
@@ -205,6 +229,7 @@ class Search:
             "first_failure": self.first_failure,
             "best_f": self.best_f,
             "best_x": self.best_x,
+            "found": None if self.found is None else self.found.pack(),
             "open": list(self._open),
             "generation": self._generation,
             "history": [(e, f, s, tuple(a)) for e, f, s, a in self._history],
@@ -221,6 +246,8 @@ class Search:
         self._open = list(packed["open"])
         self._generation = packed["generation"]
         self._history = [(e, f, s, list(a)) for e, f, s, a in packed["history"]]
+        if self.found is not None:
+            self.found.restore(packed["found"])
         late = packed.get("lateness")  # snapshots of before do not have it
         self.lateness = self.lateness if late is None else Lateness.unpack(late)
 
@@ -236,6 +263,8 @@ class Search:
         other.follower = None
         if self.lateness is not None:
             other.lateness = Lateness.unpack(self.lateness.pack())
+        if self.found is not None:
+            other.found = self.found.copy()
         return other
 
     def replica(self) -> Search:
@@ -243,6 +272,7 @@ class Search:
         other = self.copy()
         other._history = []
         other.best_f, other.best_x = -math.inf, None  # nothing is better: no best_x is made
+        other.found = None
         return other
 
     def checksum(self) -> int:

@@ -21,6 +21,7 @@ class Settings:
         ignore_bounds: search R^n although the problem has a box.
         batches: whoever evaluates wants several candidates at a time; `auto` then takes no method
             that asks for one after the other.
+        objectives: of the problem, if it is to be checked; the problem knows.
         owner: how messages call the place where the arguments came from.
     """
 
@@ -38,7 +39,7 @@ class Settings:
     max_failures: int | None = None
     isolate: bool | None = None
     vectorized: bool = False
-    maximize: bool = False
+    maximize: bool | Sequence[bool] = False
     start_lower: Sequence[float] | None = None
     start_upper: Sequence[float] | None = None
     ignore_bounds: bool = False
@@ -49,6 +50,8 @@ class Settings:
     gpus: Sequence[str | int] | None = None
     warm_start: tuple[Any, Any] | None = None
     batches: bool = False
+    objectives: int | None = None
+    reference: Sequence[float] | None = None
     owner: str = "minimize"
 
     def plain(self) -> dict[str, Any]:
@@ -62,7 +65,8 @@ class Settings:
 
 def _succeeded(X: Any, F: Any) -> tuple[Any, Any]:
     """A warm start without its failed evaluations, which teach nothing and are no JSON."""
-    good = np.isfinite(np.asarray(F, dtype=np.float64))
+    finite = np.isfinite(np.asarray(F, dtype=np.float64))
+    good = finite if finite.ndim == 1 else np.asarray(finite.all(axis=1))
     return (X, F) if good.all() else (np.asarray(X)[good], np.asarray(F)[good])
 
 

@@ -154,7 +154,8 @@ class Space:
         *,
         name: str = "objective",
         vectorized: bool = False,
-        maximize: bool = False,
+        maximize: bool | tuple[bool, ...] = False,
+        n_obj: int = 1,
     ) -> SpaceProblem:
         """The problem of a function of a dict, or if vectorized, of a list of k dicts, which may
         take a seed as `FunctionProblem` says."""
@@ -180,6 +181,7 @@ class Space:
             name=name,
             vectorized=vectorized,
             maximize=maximize,
+            n_obj=n_obj,
         )
         return SpaceProblem(inner, self)
 
@@ -206,7 +208,7 @@ class SpaceProblem:
 
     @property
     def n_obj(self) -> int:
-        return 1
+        return self.inner.n_obj
 
     @property
     def lower(self) -> Array:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from evoopt import rng
 from evoopt.checks import check_sigma, check_start, refuse
 from evoopt.errors import ConfigurationError
+from evoopt.goal import Goal
 from evoopt.settings import Settings
-from evoopt.warm import check_inside, check_warm_start, first_distribution
+from evoopt.warm import balanced, check_inside, check_warm_start, first_distribution
 
 Array = NDArray[np.float64]
 
@@ -31,6 +32,8 @@ class Start(NamedTuple):
             lower < upper; None for the identity.
         lower, upper: (dim,) box of later starts, or None.
         notes: what was chosen for the user.
+        known: points (k, dim) and values (k, n_obj), as minimised, that a search with several
+            objectives begins with; None without.
     """
 
     x0: Array
@@ -40,31 +43,42 @@ class Start(NamedTuple):
     lower: Array | None
     upper: Array | None
     notes: tuple[str, ...]
+    known: tuple[Array, Array] | None = None
 
 
-def starting(s: Settings, lower: Array, upper: Array, seed: int) -> Start:
+def starting(s: Settings, lower: Array, upper: Array, seed: int, goal: Goal) -> Start:
     """The start of a search in the box. lower, upper: (dim,).
 
     Raises:
         ConfigurationError: x0, sigma0 or warm_start cannot be used.
     """
     box = _start_box(s, lower, upper)
-    if s.warm_start is None:
+    known = None
+    if s.warm_start is not None and goal.n_obj > 1:
+        known = check_warm_start(s.warm_start, len(lower), goal, s.owner)
+        check_inside(known[0], lower, upper, s.owner)
+        given = s.x0 is not None
+        x0, notes = _start(s, len(lower), lower, upper, box, seed) if given else balanced(*known)
+        sigma, notes = _sigma(s, x0, lower, upper, notes)
+        shape = None
+    elif s.warm_start is None:
         x0, notes = _start(s, len(lower), lower, upper, box, seed)
         sigma, notes = _sigma(s, x0, lower, upper, notes)
         shape = None
     else:
-        x0, sigma, shape, notes = _warm(s, lower, upper)
+        x0, sigma, shape, notes = _warm(s, lower, upper, goal)
     sigma0 = float(sigma.max())
     scale = None if (sigma == sigma0).all() else sigma / sigma0
-    return Start(x0, sigma0, scale, shape, *box, notes)
+    return Start(x0, sigma0, scale, shape, *box, notes, known)
 
 
-def _warm(s: Settings, lower: Array, upper: Array) -> tuple[Array, Array, Array, tuple[str, ...]]:
+def _warm(
+    s: Settings, lower: Array, upper: Array, goal: Goal
+) -> tuple[Array, Array, Array, tuple[str, ...]]:
     """x0, step sizes, the shape of the first steps, and notes, from an earlier search."""
     if s.x0 is not None:
         raise refuse(s.owner, "x0", "left out with warm_start, which tells where to begin", s.x0)
-    X, F = check_warm_start(s.warm_start, len(lower), s.maximize, s.owner)
+    X, F = check_warm_start(s.warm_start, len(lower), goal, s.owner)
     check_inside(X, lower, upper, s.owner)
     sigma, notes = _sigma(s, X[F.argmin()], lower, upper, ())
     x0, shape = first_distribution(X, F, lower, upper, sigma, SIGMA_SHARE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +18,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from evoopt.checks import shown
 from evoopt.errors import ConfigurationError, StateError
-from evoopt.journal import Journal, Pending, resume, take
-from evoopt.plan import Plan, build, resolve
-from evoopt.problem import FunctionProblem, Problem, classified
+from evoopt.goal import check_maximize
+from evoopt.journal import Journal, Pending, resume, take, waiting
+from evoopt.objective import values_shape
+from evoopt.plan import Plan, resolve
+from evoopt.problem import FunctionProblem, Problem, classified, sign_of
 from evoopt.result import RAISED, Failure, Result, StopReason
 from evoopt.rundir import RunDirectory, decode_values, has_begun
 from evoopt.rundir.directory import LOG
 from evoopt.rundir.header import MANIFEST
 from evoopt.rundir.lock import Locked
-from evoopt.runs import Run, continued, finished, manifest
+from evoopt.runs import Run, continued, finished, fresh_search, manifest
 from evoopt.search import Search
 from evoopt.settings import Settings
 from evoopt.space import Space
@@ -71,9 +74,7 @@ class Turn:
     def __init__(self, run: Run) -> None:
         self._run = run
         plan, directory = run.plan, run.directory
-        self._search = Search(
-            build(plan), plan.x0, plan.sigma0, plan.seed, asynchronous=plan.asynchronous
-        )
+        self._search = fresh_search(plan)
         self._pending: Pending = {} if run.fresh else resume(directory, self._search, ())
         self._journal = Journal(directory, self._search)
         self._records = directory.count
@@ -110,6 +111,11 @@ class Turn:
         """Values told, failures included."""
         return self._search.evaluations + len(self._pending)
 
+    @property
+    def n_obj(self) -> int:
+        """Number of objectives."""
+        return self._run.plan.n_obj
+
     def ask(self, k: int) -> list[tuple[int, Array]]:
         """Up to k candidates with their ids: fewer where the budget ends or the method has to wait
         for those that are open, none once the search is over. They are safe on disk."""
@@ -133,27 +139,31 @@ class Turn:
         pairs = zip(rows.id.tolist(), np.array(rows.X), strict=True)
         return [(i, x) for i, x in pairs if i not in self._pending]
 
-    def tell(self, values: Mapping[int, float | None]) -> None:
-        """Values of candidates, in any order, in the user's sign; None for an evaluation that
-        failed.
+    def tell(self, values: Mapping[int, float | Sequence[float] | None]) -> None:
+        """Values of candidates, in any order, in the user's sign: a number each, or one for each of
+        several objectives; None for an evaluation that failed.
 
         Raises:
-            ConfigurationError: an id was never asked, or was told before; nothing has changed.
+            ConfigurationError: an id was never asked, or was told before; there are more or fewer
+                numbers than objectives; nothing has changed.
         """
-        for i in values:
+        for i, value in values.items():
             self._check(i)
+            self._check_count(i, value)
         rows = self._search.open_rows
         assert rows is not None, "an id was open"
         place = {i: row for row, i in enumerate(rows.id.tolist())}
         chosen = rows.take(np.array([place[i] for i in values]))
-        sign = -1.0 if self._run.plan.maximize else 1.0
-        F = np.array([math.nan if f is None else sign * f for f in values.values()])
+        F = np.full(values_shape(len(values), self.n_obj), math.nan)
+        for row, f in enumerate(values.values()):
+            F[row] = math.nan if f is None else f
+        F *= sign_of(self._run.plan.maximize)
         told = Failure(RAISED, "told as failed")
         failed = {row: told for row, f in enumerate(values.values()) if f is None}
         judged = classified(F, None, failed)
         self._journal.evaluated(chosen.id, chosen.X, judged, 0.0)
         for row, i in enumerate(values):
-            self._pending[i] = (float(judged.F[row]), judged.failures.get(row))
+            self._pending[i] = waiting(judged, row)
         self._flush()
         self._run.directory.sync()
         self._close_run()
@@ -166,6 +176,14 @@ class Turn:
         rows = self._search.open_rows
         if rows is None or i in self._pending or i not in rows.id.tolist():
             raise ConfigurationError(f"tell(id=...) must be told once; {i} was told before")
+
+    def _check_count(self, i: int, value: float | Sequence[float] | None) -> None:
+        n_obj = self.n_obj
+        if value is not None and np.shape(value) != (() if n_obj == 1 else (n_obj,)):
+            expected = "one number" if n_obj == 1 else f"{n_obj} numbers"
+            raise ConfigurationError(
+                f"tell(value=...) must be {expected}; got {shown(value)} for candidate {i}"
+            )
 
     @property
     def _open(self) -> int:
@@ -289,14 +307,24 @@ def _words(path: Path, there: Mapping[str, Any], read_space: ReadSpace) -> Words
         raise StateError(f"{path} has settings that this evoopt cannot read: {error}") from None
 
 
-def planned(words: Words, name: str = KIND) -> tuple[Problem, Plan]:
-    """The plan of these words, and a problem without an objective. name: of the problem."""
+def planned(words: Words, name: str = KIND, n_obj: int | None = None) -> tuple[Problem, Plan]:
+    """The plan of these words, and a problem that cannot be evaluated.
+
+    Args:
+        words: of the search.
+        name: of the problem.
+        n_obj: its objectives; None for what the words say.
+    """
     lower, upper, s = words.lower, words.upper, words.settings
     problem: Problem
+    n_obj = n_obj or s.objectives or 1
+    maximize = check_maximize(s.maximize, n_obj, s.owner)
     if words.space is None:
-        problem = FunctionProblem(_never, len(lower), lower, upper, name=name, maximize=s.maximize)
+        problem = FunctionProblem(
+            _never, len(lower), lower, upper, name=name, maximize=maximize, n_obj=n_obj
+        )
     else:
-        problem = words.space.problem(_never, name=name, maximize=s.maximize)
+        problem = words.space.problem(_never, name=name, maximize=maximize, n_obj=n_obj)
     return problem, resolve(problem, s)
 
 

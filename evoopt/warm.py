@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from evoopt.bounds import Transform
 from evoopt.checks import refuse, shown
 from evoopt.errors import ConfigurationError
+from evoopt.goal import Goal
+from evoopt.objective import values_shape
+from evoopt.problem import sign_of
 
 Array = NDArray[np.float64]
 
@@ -25,27 +28,41 @@ BEST_SHARE = 0.1  # gamma of the source: the share of the points that counts
 SMOOTHING = 0.1  # alpha of the source, in units of the width of the box
 
 
-def check_warm_start(given: Any, dim: int, maximize: bool, owner: str) -> tuple[Array, Array]:
-    """Points (k, dim), and their values (k,) as minimised, failed evaluations left out.
+def check_warm_start(given: Any, dim: int, goal: Goal, owner: str) -> tuple[Array, Array]:
+    """Points (k, dim), and their values (k,) or (k, n_obj) as minimised, failed evaluations left
+    out.
 
     Raises:
         ConfigurationError: they are no such thing, or no evaluation has succeeded.
     """
-    expected = f"(X, F) with X of shape (k, {dim}) and F of shape (k,)"
+    of_values = "(k,)" if goal.n_obj == 1 else f"(k, {goal.n_obj})"
+    expected = f"(X, F) with X of shape (k, {dim}) and F of shape {of_values}"
     try:
         X, F = (np.array(part, dtype=np.float64) for part in given)
     except (TypeError, ValueError):
         raise refuse(owner, "warm_start", expected, given) from None
-    if X.ndim != 2 or X.shape[1] != dim or F.shape != (len(X),):
+    if X.ndim != 2 or X.shape[1] != dim or F.shape != values_shape(len(X), goal.n_obj):
         shapes = f"shapes {X.shape} and {F.shape}"
         raise ConfigurationError(f"{owner}(warm_start=...) must be {expected}; got {shapes}")
-    good = np.isfinite(F)
+    good = np.isfinite(F) if goal.n_obj == 1 else np.isfinite(F).all(axis=1)
     if not good.any() or not np.isfinite(X).all():
         what = "no finite value" if not good.any() else "a point that is not finite"
         raise ConfigurationError(
             f"{owner}(warm_start=...) must hold finite points and a finite value; got {what}"
         )
-    return X[good], -F[good] if maximize else F[good]
+    return X[good], sign_of(goal.maximize) * F[good]
+
+
+def balanced(X: Array, F: Array) -> tuple[Array, tuple[str, ...]]:
+    """The point between several objectives from which a search goes on, and a note: that of the
+    least sum of values, each in units of its range.
+
+    X: (k, dim) points. F: (k, n_obj) finite values.
+    """
+    low, high = F.min(axis=0), F.max(axis=0)
+    width = np.where(high > low, high - low, 1.0)
+    best = int(((F - low) / width).sum(axis=1).argmin())
+    return X[best].copy(), (f"x0 and the first front from {len(F)} evaluations",)
 
 
 def dim_of(given: Any, bounds: Any) -> int | None:

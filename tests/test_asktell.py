@@ -10,13 +10,13 @@ import pytest
 
 import evoopt
 from evoopt.checks import refuse
-from evoopt.options import takes
+from evoopt.options import is_for, takes
 from evoopt.strategies import STRATEGIES, claims_of
 from evoopt.strategies.compose.restarts import POLICIES
 
 METHODS = [
     (algorithm, policy)
-    for algorithm in ("auto", *STRATEGIES)
+    for algorithm in ("auto", *(name for name in STRATEGIES if is_for(name, 1)))
     if algorithm == "auto" or not claims_of(algorithm).sequential  # test_callback_solvers
     for policy in POLICIES
     if policy == "none" or algorithm == "auto" or takes(algorithm, "restarts")

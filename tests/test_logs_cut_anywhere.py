@@ -13,8 +13,10 @@ import evoopt
 from evoopt.api import Settings, solve
 from evoopt.evaluators import Batch
 from evoopt.evaluators.base import guarded
+from evoopt.options import is_for
 from evoopt.problem import FunctionProblem
 from evoopt.result import Result
+from evoopt.strategies import STRATEGIES
 
 BOX = (np.full(2, -5.0), np.full(2, 5.0))
 
@@ -118,6 +120,28 @@ def test_the_log_of_a_strategy_for_many_variables_cut_anywhere_folds_again(
             assert asynchronous or same(resumed, whole)
             cut(tmp_path / "cut", tmp_path / "again", 10**9)
             assert same(searched(tmp_path / "again", n, **words), resumed)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("algorithm", [n for n in STRATEGIES if is_for(n, 2) and n != "random"])
+def test_the_log_of_several_objectives_cut_anywhere_folds_again(
+    tmp_path: Path, algorithm: str, asynchronous: bool
+) -> None:
+    def searched_for_both(folder: Path, seed: int) -> list[list[float]]:
+        problem = FunctionProblem(lambda x: (rastrigin(x), float(x[0])), 2, *BOX, n_obj=2)
+        settings = Settings(algorithm, seed=3, budget=90, asynchronous=asynchronous)
+        r = solve(problem, settings, run_dir=folder, evaluator=Shuffled(problem, 3, seed))
+        assert r.evaluations == 90
+        return [*r.front_x.tolist(), *r.front_f.tolist(), r.history.f.tolist()]
+
+    whole = searched_for_both(tmp_path / "whole", 1)
+    records = len((tmp_path / "whole" / "log.jsonl").read_bytes().splitlines())
+    for n in range(1, records + 1, 23):
+        cut(tmp_path / "whole", tmp_path / "cut", n)
+        resumed = searched_for_both(tmp_path / "cut", n)
+        assert asynchronous or resumed == whole
+        cut(tmp_path / "cut", tmp_path / "again", 10**9)
+        assert searched_for_both(tmp_path / "again", n) == resumed
 
 
 def test_a_run_that_ran_out_of_time_goes_on_exactly_when_it_is_given_more(tmp_path: Path) -> None:

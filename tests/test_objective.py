@@ -122,7 +122,7 @@ def test_what_is_no_real_number_is_invalid_and_the_message_names_it_and_x(value,
     message = values.failures[2].message
     assert got in message
     assert message.startswith("the objective must return one real number, such as float(value)")
-    assert message.endswith(" at x = [6 7 8]")
+    assert " at x = [6 7 8]" in message
     assert "\n" not in message
     assert len(message) < 500
     np.testing.assert_array_equal(values.F, [3, 12, np.nan, 30])

@@ -27,9 +27,18 @@ def f(x: np.ndarray) -> float:
     return float(((x - 0.5) ** 2).sum())
 
 
+def both(x: np.ndarray) -> tuple[float, float]:
+    return f(x), f(x + 1.0)
+
+
+def fun_for(algorithm: str) -> Callable[[np.ndarray], Any]:
+    """A function of as many objectives as the strategy takes at least."""
+    return f if claims_of(algorithm).least_obj == 1 else both
+
+
 def found(algorithm: str, **words: Any) -> evoopt.Result:
     given: dict[str, Any] = {"bounds": (LOWER, UPPER), "seed": 1, "budget": 40, **words}
-    return evoopt.minimize(f, algorithm=algorithm, **given)
+    return evoopt.minimize(fun_for(algorithm), algorithm=algorithm, **given)
 
 
 def in_popsize(name: str) -> None:
@@ -42,9 +51,9 @@ def in_restarts(name: str) -> None:
 
 
 def in_bounds(name: str) -> None:
-    def outside(x: np.ndarray) -> float:  # the optimum lies outside
+    def outside(x: np.ndarray) -> Any:  # the optimum lies outside
         assert ((x >= LOWER) & (x <= UPPER)).all()
-        return float(x.sum())
+        return float(x.sum()) if fun_for(name) is f else (float(x.sum()), float(x[0]))
 
     r = evoopt.minimize(outside, bounds=(LOWER, UPPER), algorithm=name, seed=1, budget=60)
     assert r.failures == {}
@@ -53,12 +62,14 @@ def in_bounds(name: str) -> None:
 def in_inject(name: str) -> None:
     es = evoopt.AskTell(name, bounds=(LOWER, UPPER), seed=1)
     es.ask()
-    es.tell([[0.5, 0.5, 0.5]], [-1.0])
-    assert es.result.f == -1.0
+    one = fun_for(name) is f
+    es.tell([[0.5, 0.5, 0.5]], [-1.0] if one else [[-1.0, -1.0]])
+    assert np.all(es.result.f == -1.0)
 
 
 def in_warm_start(name: str) -> None:
-    r = found(name, warm_start=EARLIER)
+    X, F = EARLIER
+    r = found(name, warm_start=(X, F if fun_for(name) is f else np.stack([F, -F], axis=1)))
     assert any("from 20 evaluations" in note for note in r.notes)
 
 
@@ -73,8 +84,16 @@ def in_integers(name: str) -> None:
 
 
 def in_workers(name: str) -> None:
-    problem = FunctionProblem(f, 3, LOWER, UPPER, name="f")
+    n_obj = claims_of(name).least_obj
+    problem = FunctionProblem(fun_for(name), 3, LOWER, UPPER, name="f", n_obj=n_obj)
     assert resolve(problem, Settings(name, seed=1, workers=2)).workers == 2
+
+
+def in_objectives(name: str) -> None:
+    r = evoopt.minimize(
+        both, bounds=(LOWER, UPPER), algorithm=name, seed=1, budget=40, objectives=2
+    )
+    assert len(r.front_f) > 1
 
 
 USES: dict[str, Callable[[str], None]] = {
@@ -86,6 +105,7 @@ USES: dict[str, Callable[[str], None]] = {
     "asynchronous": in_asynchronous,
     "integers": in_integers,
     "workers": in_workers,
+    "objectives": in_objectives,
 }
 
 
@@ -103,7 +123,8 @@ def test_a_cell_is_honoured_or_refused_in_one_line(name: str, word: str) -> None
     said = str(raised.value)
     assert "\n" not in said
     assert name in said
-    assert set(takers(word)) <= set(re.split(r"[ ,;']+", said))  # the way out
+    n_obj = 2 if word == "objectives" else claims_of(name).least_obj
+    assert set(takers(word, n_obj)) <= set(re.split(r"[ ,;']+", said))  # the way out
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -111,9 +132,10 @@ def test_half_a_box_a_fixed_variable_and_unequal_steps_are_kept_to(name: str) ->
     lower, upper = np.array([0.0, -np.inf, 2.0, -np.inf]), np.array([np.inf, 1.0, 2.0, np.inf])
     seen = []
 
-    def down(x: np.ndarray) -> float:  # towards the bounds
+    def down(x: np.ndarray) -> Any:  # towards the bounds
         seen.append(x.copy())
-        return float(x[0] - x[1] + x[2] + (x[3] / 7) ** 2)
+        value = float(x[0] - x[1] + x[2] + (x[3] / 7) ** 2)
+        return value if fun_for(name) is f else (value, float((x[3] / 7 - 1) ** 2))
 
     words: dict[str, Any] = {"sigma0": [0.5, 0.5, 1.0, 7.0], "seed": 1, "budget": 60}
     evoopt.minimize(down, [1.0, 0.0, 2.0, 3.0], bounds=(lower, upper), algorithm=name, **words)
@@ -130,14 +152,14 @@ def test_what_a_strategy_claims_to_take_its_default_takes(name: str) -> None:
     assert own <= parameters.keys()
     if "bounds" in claims_of(name).options:
         assert {"lower", "upper"} <= parameters.keys()
-    if "warm_start" in claims_of(name).options:
+    if "warm_start" in claims_of(name).options and claims_of(name).least_obj == 1:
         assert "shape" in parameters
 
 
 @pytest.mark.parametrize(("name", "option"), OWN)
 def test_an_option_of_its_own_is_given_by_name(name: str, option: str) -> None:
     default = inspect.signature(strategy_class(name).default).parameters[option].default
-    assert found(name, options={option: default}).f == found(name).f
+    assert np.array_equal(found(name, options={option: default}).f, found(name).f)
 
 
 @pytest.mark.parametrize(("name", "option"), OWN)
@@ -220,7 +242,8 @@ def test_the_table_has_a_row_for_each_strategy_and_a_column_for_each_option() ->
     assert [row[0] for row in rows] == list(STRATEGIES)
     for row in rows:
         assert len(row) == len(headings)
-        assert set(row[1:-1]) <= {"yes", ""}
+        assert set(row[1:-2]) <= {"yes", ""}
+        assert row[-2] in {"", "1 or more", "2 or more", "2"}  # objectives
         assert all(option in row[-1] for option in own_options(row[0]))
 
 

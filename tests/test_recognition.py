@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import evoopt
-from evoopt.options import takes
+from evoopt.options import is_for, takes
 from evoopt.strategies import STRATEGIES
 
-ALL = ["auto", *STRATEGIES]
-LEARNING = [name for name in STRATEGIES if takes(name, "inject")]
+ONE = [name for name in STRATEGIES if is_for(name, 1)]  # objective
+ALL = ["auto", *ONE]
+LEARNING = [name for name in ONE if takes(name, "inject")]
 
 
 def f(X: np.ndarray) -> np.ndarray:
@@ -99,7 +100,7 @@ def test_points_found_elsewhere_draw_the_mean_to_them(algorithm: str) -> None:
     assert f(with_help.result.mean) < f(alone.result.mean)
 
 
-@pytest.mark.parametrize("algorithm", [name for name in STRATEGIES if name not in LEARNING])
+@pytest.mark.parametrize("algorithm", [name for name in ONE if name not in LEARNING])
 def test_a_strategy_that_cannot_learn_from_others_says_so_and_changes_nothing(
     algorithm: str,
 ) -> None:

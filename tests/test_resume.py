@@ -38,7 +38,10 @@ def recorded(x, seed):
     os.write(file, seed.to_bytes(8, "little"))
     os.close(file)
     time.sleep(float(os.environ["PAUSE"]))
-    return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
+    f = float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
+    return (f, float((x ** 2).sum())) if SEVERAL else f
+
+SEVERAL = "objectives" in sys.argv[-1]
 
 if __name__ == "__main__":
     try:
@@ -55,6 +58,8 @@ SCENARIOS: dict[str, tuple[dict[str, Any], float]] = {  # words, seconds per eva
     "dear, cobyqa": ({**DEAR, "algorithm": "cobyqa"}, 0.005),
     "dear, random": ({**DEAR, "algorithm": "random"}, 0.005),
     "two workers": ({**DEAR, "workers": 2, "budget": 90}, 0.005),
+    "cheap, two objectives": ({**CHEAP, "objectives": 2, "budget": 900}, 0.0),
+    "dear, two objectives": ({**DEAR, "algorithm": "mo-cma-es", "objectives": 2}, 0.005),
 }
 
 

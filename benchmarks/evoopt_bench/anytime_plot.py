@@ -11,6 +11,7 @@ import numpy as np
 
 from evoopt.plots import style
 from evoopt.result import Array
+from evoopt_bench.catalogue import SUITES
 from evoopt_bench.gallery import (
     TITLES,
     Algorithms,
@@ -22,7 +23,7 @@ from evoopt_bench.gallery import (
     read_exhibits,
     what,
 )
-from evoopt_bench.targets import Run
+from evoopt_bench.targets import Run, common_targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,9 @@ def _figure(algorithms: Algorithms, suite: str, dim: int) -> Figure:
     figure, axes = grid(len(functions), (2.05, 1.75), (0.7 if len(algorithms) < 6 else 2.2, 1.1))
     spent = max(run.evaluations for runs in algorithms.values() for run in runs)
     points = np.unique(np.geomspace(1, spent, _POINTS).astype(int))
-    lows, tops = [], []
+    n_obj = SUITES[suite].n_obj
+    solved = float(common_targets(n_obj)[-1])
+    lows, tops = [np.float64(solved)], list[np.float64]()
     for axis, function in zip(axes, functions, strict=True):
         for k, (name, runs) in enumerate(algorithms.items()):
             own = [run for run in runs if run.function == function]
@@ -87,10 +90,11 @@ def _figure(algorithms: Algorithms, suite: str, dim: int) -> Figure:
                 lows.append(np.nanmin(bands))
                 tops.append(np.nanpercentile(bands, _TOP_SHARE))
         axis.set(xscale="log", yscale="log", title=f"f{function}")
-        axis.axhline(1e-8, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        axis.axhline(solved, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     top = 10.0 ** math.ceil(math.log10(max(tops)))
-    axes[0].set(xlim=(1 / dim, spent / dim), ylim=(min(1e-8, max(_FLOOR, min(lows))) / 3, top))
-    label_axes(figure, axes, "evaluations / dimension", "best f - f_opt")
+    axes[0].set(xlim=(1 / dim, spent / dim), ylim=(max(_FLOOR, min(lows)) / 3, top))
+    values = "best f - f_opt" if n_obj == 1 else "missing hypervolume"
+    label_axes(figure, axes, "evaluations / dimension", values)
     says = f"{what(suite, algorithms)}, {dim}-D\nmedian and quartiles over the instances"
     head(figure, says, named_handles(axes))
     return figure

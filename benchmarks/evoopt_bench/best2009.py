@@ -18,19 +18,24 @@ from evoopt.errors import missing
 from evoopt.result import Array
 from evoopt_bench.targets import TARGETS
 
+NAME = "best 2009"
 DIMENSIONS = (2, 3, 5, 10, 20, 40)
-_FILE = Path("refalgs") / "best2009-bbob.tar.gz"
-_ROUNDED = 1 + 1e-9  # the file's targets have 16 digits: 10**-7.8 there and here may differ
+_FILE = "best2009-bbob.tar.gz"
+ROUNDED = 1 + 1e-9  # the file's targets have 16 digits: 10**-7.8 there and here may differ
 
 
-@lru_cache(maxsize=1)
-def _tables() -> dict[tuple[int, int], Array]:
-    """(function, dim) -> (r, 2) expected run times and the precision reached by then."""
+@lru_cache(maxsize=2)
+def tables(name: str) -> dict[tuple[int, int], Array]:
+    """(function, dim) -> (r, 2) expected run times and the precision reached by then.
+
+    name: of the file in cocopp's folder of reference algorithms.
+    """
     spec = importlib.util.find_spec("cocopp")
     if spec is None or not spec.submodule_search_locations:
-        raise missing("cocopp", "bench", "the best-2009 reference")
-    tables = {}
-    with tarfile.open(Path(spec.submodule_search_locations[0]) / _FILE) as archive:
+        raise missing("cocopp", "bench", f"the reference {name.split('-')[0]}")
+    found = {}
+    folder = Path(spec.submodule_search_locations[0]) / "refalgs"
+    with tarfile.open(folder / name) as archive:
         for member in archive:
             if not member.name.endswith(".dat"):
                 continue
@@ -38,8 +43,8 @@ def _tables() -> dict[tuple[int, int], Array]:
             file = archive.extractfile(member)
             assert file is not None  # .dat members are regular files
             lines = [line.split()[:2] for line in file if not line.startswith(b"%")]
-            tables[int(function[1:]), int(dim[1:])] = np.array(lines, dtype=np.float64)
-    return tables
+            found[int(function[1:]), int(dim[1:])] = np.array(lines, dtype=np.float64)
+    return found
 
 
 def best2009(function: int, dim: int, targets: Array = TARGETS) -> Array:
@@ -56,7 +61,12 @@ def best2009(function: int, dim: int, targets: Array = TARGETS) -> Array:
     Raises:
         MissingDependencyError: cocopp is not installed.
     """
-    table = _tables()[function, dim]
-    first = np.searchsorted(-table[:, 1], -targets * _ROUNDED, side="left")
+    return expected(tables(_FILE)[function, dim], targets)
+
+
+def expected(table: Array, targets: Array) -> Array:
+    """(t,) ERT to each of the (t,) targets; inf where none reached it. table: see `tables`."""
+    rounded = targets + np.abs(targets) * (ROUNDED - 1)
+    first = np.searchsorted(-table[:, 1], -rounded, side="left")
     reached = first < len(table)
     return np.where(reached, table[np.minimum(first, len(table) - 1), 0], np.inf)

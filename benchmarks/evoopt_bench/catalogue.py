@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, combinations_with_replacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class SuiteSpec:
         first_function: the number of the function that cocoex's options call 1.
         is_noisy: a point has another value each time.
         groups: names and functions of COCO's groups.
+        x0: each variable of the first point of every search; None where starts are drawn.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SuiteSpec:
     first_function: int
     is_noisy: bool
     groups: tuple[tuple[str, tuple[int, ...]], ...]
+    x0: float | None = None
 
 
 # names as in Hansen, Finck, Ros, Auger (2009), INRIA RR-6829 and RR-6869
@@ -58,6 +61,12 @@ _NOISY_GROUPS = (
     ("severe noise", tuple(range(107, 122))),
     ("severe noise, multimodal", tuple(range(122, 131))),
 )
+
+
+# functions of bbob that bbob-biobj pairs: two of each group; suite_biobj.c of COCO
+_PAIRED = (1, 2, 6, 8, 13, 14, 15, 17, 20, 21)
+_SHORT = ("separable", "moderate", "ill-conditioned", "multimodal", "weak structure")
+_LEFT_OUT = 16  # Weierstrass has many optima, hence no nadir point
 
 
 def _suite(
@@ -91,6 +100,42 @@ def _suite(
     )
 
 
+def _biobj(name: str, about: str, *, extended: bool = False) -> SuiteSpec:
+    """A suite of pairs of bbob's functions.
+
+    COCO's region of interest is [-100, 100]^D; the optima of the halves lie in [-5, 5]^D, and that
+    is the box of those that need one. As COCO's example does, all begin at its middle.
+    """
+    pairs = list(combinations_with_replacement(_PAIRED, 2))
+    if extended:  # all other pairs inside a group
+        inside = [pair for _, group in _GROUPS for pair in combinations(group, 2)]
+        pairs += [pair for pair in inside if pair not in pairs and _LEFT_OUT not in pair]
+    group_of = {f: short for short, (_, group) in zip(_SHORT, _GROUPS, strict=True) for f in group}
+    groups: dict[str, list[int]] = {
+        f"{one} - {two}": [] for one, two in combinations_with_replacement(_SHORT, 2)
+    }
+    for function, (one, two) in enumerate(pairs, 1):
+        groups[f"{group_of[one]} - {group_of[two]}"].append(function)
+    return SuiteSpec(
+        name=name,
+        about=about,
+        n_obj=2,
+        functions=tuple(range(1, len(pairs) + 1)),
+        dimensions=(2, 3, 5, 10, 20, 40),
+        default_dimensions=(2, 3, 5),
+        default_instances=(1, 2, 3),
+        start=(-4.0, 4.0),
+        sigma0=2.0,
+        box=(-5.0, 5.0),
+        bounds_apply=False,
+        coco_id="bbob-biobj_f{function:02d}_i{instance:02d}_d{dim:02d}",
+        first_function=1,
+        is_noisy=False,
+        groups=tuple((name, tuple(members)) for name, members in groups.items()),
+        x0=0.0,
+    )
+
+
 SUITES: dict[str, SuiteSpec] = {
     suite.name: suite
     for suite in (
@@ -118,5 +163,7 @@ SUITES: dict[str, SuiteSpec] = {
             coco_id="bbob_noisy_f{function:03d}_i{instance:02d}_d{dim:02d}",
             is_noisy=True,
         ),
+        _biobj("bbob-biobj", "55 pairs of ten functions: two objectives"),
+        _biobj("bbob-biobj-ext", "92 pairs: these, and more inside the groups", extended=True),
     )
 }

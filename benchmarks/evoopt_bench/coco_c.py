@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +25,14 @@ class Bare:
     """A problem that logs nothing.
 
     Attributes:
-        value: x (dim,) -> its value.
-        values: X (k, dim) -> (k,) values.
-        f_opt: the optimal value.
+        value: x (dim,) -> its value, or (n_obj,) values.
+        values: X (k, dim) -> (k,) values, or (k, n_obj).
+        f_opt: the optimal value; 0 with several objectives.
         lower, upper: (dim,) the region of interest.
         n_integers: how many of the first variables are integers.
     """
 
-    value: Callable[[Array], float]
+    value: Callable[[Array], Any]
     values: Callable[[Array], Array]
     f_opt: float
     lower: Array
@@ -72,6 +73,9 @@ def bare(suite: str, options: tuple[str, str], coco_id: str) -> Bare:
     def values(X: Array) -> Array:
         return np.array([inside(x) for x in X])
 
+    if inside.number_of_objectives > 1:  # there is no optimal value
+        wide = np.array(inside.lower_bounds), np.array(inside.upper_bounds)
+        return Bare(inside, values, 0.0, *wide, int(inside.number_of_integer_variables))
     box = np.array(inside.lower_bounds), np.array(inside.upper_bounds)
     n_integers = int(inside.number_of_integer_variables)
     return Bare(inside, values, optimal_value(suite, *options), *box, n_integers)

@@ -9,6 +9,8 @@ The format (cocoex's logger "bbob-new2"): for each function one file ``bbobexp_f
 each dimension has three lines: a header, a comment, and ``data_f8/bbobexp_f8_DIM10.dat`` followed
 by ``, instance:evaluations|best precision`` for each instance. Beside it, in ``data_f8``, the files
 .dat (by target), .tdat (by evaluations), .rdat and .mdat, to which each instance is appended.
+With two objectives an .info file is that of a group of functions: two lines, then a line for each
+function and dimension.
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ import numpy as np
 
 from evoopt.errors import StateError
 from evoopt.result import Array
-from evoopt_bench.suites import ProblemId, cocoex
+from evoopt_bench.suites import SUITES, ProblemId, cocoex
 
 _PART = "part"  # the folder that cocoex makes inside the recorder's own
 _GROWING = re.compile(rb"^(.*\n.*\n[^,]*)(, .*)$")  # the three lines: what is shared, the instances
+# with two objectives: the two lines of the file, the function's, the instances
+_OF_TWO = re.compile(rb"^(suite = .*\n%.*)(\nfunction = .*\.dat)(, .*)$")
+# with two objectives; an archive of all points not dominated is for submissions to COCO
+OBSERVED = "log_nondominated: none log_decision_variables: none"
 
 
 class CocoRecorder:
@@ -49,6 +55,7 @@ class CocoRecorder:
         self._growing = folder.with_name(f".{folder.name}.growing")
         shutil.rmtree(self._growing, ignore_errors=True)
         self._growing.mkdir(parents=True)
+        self._observed = f"{OBSERVED} " if SUITES[problem.suite].n_obj > 1 else ""
         self._directory = os.open(self._growing, os.O_RDONLY | os.O_DIRECTORY)
         with _only_errors_printed():
             self._observer = module.Observer(problem.suite, self._options(algorithm, info))
@@ -63,6 +70,7 @@ class CocoRecorder:
             outer = str(self._growing.resolve())
         return (
             f'outer_folder: "{outer}" result_folder: {_PART} '
+            f"{self._observed}"
             f'algorithm_name: "{_plain(algorithm)}" algorithm_info: "{_plain(info)}"'
         )
 
@@ -114,7 +122,7 @@ def recorded_evaluations(part: Path) -> int:
     .info; a part is complete where the three agree.
     """
     infos = sorted(part.glob("*.info"))
-    ends = [path for kind in ("dat", "tdat") for path in part.glob(f"data_f*/*.{kind}")]
+    ends = [path for kind in ("dat", "tdat") for path in part.glob(f"*/*.{kind}")]
     if len(infos) != 1 or len(ends) != 2:
         return 0
     match = re.search(rb", \d+:(\d+)\|\S+$", infos[0].read_bytes())
@@ -165,20 +173,44 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Path:
 
 def _append_info(path: Path, merged: Path, shared: dict[str, bytes]) -> None:
     """Append an instance to the lines of its function and dimension, or begin these lines."""
-    match = _GROWING.match(path.read_bytes())
+    text = path.read_bytes()
+    of_two = _OF_TWO.match(text)
+    match = of_two or _GROWING.match(text)
     if match is None:
         raise StateError(f"{path} is not an info file of COCO's format 'bbob-new2'")
+    if of_two:
+        _append_info_of_two(path, merged, shared, of_two)
+        return
     head, instances = match[1], match[2]
     data_file = head.rsplit(b"\n", 1)[1].decode()
     if data_file not in shared:
         _append(merged, b"\n" + head if merged.exists() else head)
         shared[data_file] = head
     elif shared[data_file] != head:
-        raise StateError(
-            f"{path.parent} was written by another version or with other settings; "
-            "delete it and resume the run to write it anew"
-        )
+        raise _mixed(path)
     _append(merged, instances)
+
+
+def _append_info_of_two(
+    path: Path, merged: Path, shared: dict[str, bytes], found: re.Match[bytes]
+) -> None:
+    """The same with two objectives, where a file has one head for all functions and dimensions."""
+    head, function, instances = found.groups()
+    if shared.setdefault(merged.name, head) != head:
+        raise _mixed(path)
+    if not merged.exists():
+        _append(merged, head)
+    if function.decode() not in shared:
+        shared[function.decode()] = b""
+        _append(merged, function)
+    _append(merged, instances)
+
+
+def _mixed(path: Path) -> StateError:
+    return StateError(
+        f"{path.parent} was written by another version or with other settings; "
+        "delete it and resume the run to write it anew"
+    )
 
 
 def _append(path: Path, data: bytes) -> None:

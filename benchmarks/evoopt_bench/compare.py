@@ -13,6 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import evoopt
@@ -20,6 +21,7 @@ from evoopt.checks import check_budget, check_count, check_seed
 from evoopt.errors import ConfigurationError
 from evoopt.strategies import AUTO, claims_of
 from evoopt_bench import peers
+from evoopt_bench.biobj_trial import BiobjTrial
 from evoopt_bench.crew import alone_in, run_tasks, stoppable
 from evoopt_bench.records import Progress
 from evoopt_bench.single import problem_seed
@@ -34,6 +36,7 @@ from evoopt_bench.units import (
     as_line,
     claim,
     mend,
+    peers_of,
     read_comparison,
     read_outcomes,
 )
@@ -73,7 +76,7 @@ def compare(
     check_seed(seed, _OWNER)
     check_count(workers, _OWNER, "workers")
     for name in names:
-        _check_name(name)
+        _check_name(name, suite_spec(selection.suite).n_obj)
     # all of the first instance first: what is there at any time can be read
     problems = sorted(selection.problems(), key=lambda p: (p.instance, p.dim, p.function))
     units = [
@@ -99,7 +102,7 @@ def _run_missing(
     kept, left = [], []
     for unit in units:
         outcome = done.get((unit.algorithm, unit.problem))
-        if outcome is not None and (outcome.unit.budget >= unit.budget or outcome.run.solved):
+        if outcome is not None and (outcome.unit.budget >= unit.budget or outcome.run.is_complete):
             kept.append(outcome)  # more budget would not change it
         else:
             left.append(unit)
@@ -132,25 +135,31 @@ def run_unit(unit: Unit, *, seed: int) -> Outcome:
     warnings.filterwarnings("ignore")  # of the peers
     name, problem = unit.algorithm, unit.problem
     _warm_up(name, problem.suite)
-    trial = Trial(problem, unit.budget, problem_seed(seed, problem))
+    trial = trial_on(problem, unit.budget, problem_seed(seed, problem))
     begin = time.process_time()
     _carry_out(name, trial)
     seconds = time.process_time() - begin
-    made_by = peers.PEERS[name].made_by if name in peers.PEERS else f"evoopt {evoopt.__version__}"
+    others = peers_of(trial.n_obj)
+    made_by = others[name].made_by if name in others else f"evoopt {evoopt.__version__}"
     return Outcome(unit, trial.run(), seconds, made_by)
 
 
-def _carry_out(name: str, trial: Trial) -> None:
-    if name in peers.PEERS:
-        peers.carry_out(name, trial)
-    else:
-        try:
+def trial_on(problem: ProblemId, budget: int, seed: int) -> Trial | BiobjTrial:
+    """A trial of the kind that the suite's problems are."""
+    cls = Trial if suite_spec(problem.suite).n_obj == 1 else BiobjTrial
+    return cls(problem, budget, seed)
+
+
+def _carry_out(name: str, trial: Trial | BiobjTrial) -> None:
+    with suppress(Over):  # our own end by themselves, but a noisy target is reached unseen
+        others = peers_of(trial.n_obj)
+        if name in others:
+            others[name].run(trial)
+        else:
             _ours(name, trial)
-        except Over:  # a strategy ends by itself; a noisy target may be reached before it sees it
-            return
 
 
-def _ours(name: str, trial: Trial) -> None:
+def _ours(name: str, trial: Trial | BiobjTrial) -> None:
     """A strategy of ours: with BIPOP restarts where it takes them."""
     from evoopt.api import solve
     from evoopt.settings import Settings
@@ -166,7 +175,7 @@ def _ours(name: str, trial: Trial) -> None:
         start_upper=inner.start_upper.tolist(),
         ignore_bounds=not inner.bounds_apply and name != "random",
         budget=trial.budget,
-        target=trial.target,
+        target=inner.target if inner.n_obj == 1 else None,
         seed=trial.seed,
         vectorized=True,
         owner=_OWNER,
@@ -178,7 +187,7 @@ def _ours(name: str, trial: Trial) -> None:
 def _warm_up(name: str, suite: str) -> None:
     spec = suite_spec(suite)
     first = ProblemId(suite, spec.dimensions[0], spec.functions[0], 1)
-    _carry_out(name, Trial(first, _WARM_UP, 1))
+    _carry_out(name, trial_on(first, _WARM_UP, 1))
 
 
 @functools.lru_cache(maxsize=1)
@@ -186,11 +195,12 @@ def _be_nice() -> None:
     os.nice(_NICE)
 
 
-def _check_name(name: str) -> None:
-    if name in peers.PEERS:
-        peers.check_peer(name)
-    elif name not in algorithms():
-        known = ", ".join((*algorithms(), *peers.PEERS))
-        close = difflib.get_close_matches(name, (*algorithms(), *peers.PEERS), n=1)
+def _check_name(name: str, n_obj: int) -> None:
+    own, others = algorithms(n_obj), peers_of(n_obj)
+    if name in others:
+        peers.check_peer(name, others[name])
+    elif name not in own:
+        known = ", ".join((*own, *others))
+        close = difflib.get_close_matches(name, (*own, *others), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigurationError(f"compare(names=...) must be among {known}; got {name!r}{hint}")

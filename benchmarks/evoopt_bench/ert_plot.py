@@ -12,10 +12,9 @@ import numpy as np
 from evoopt.errors import ConfigurationError
 from evoopt.plots import style
 from evoopt.result import Array
-from evoopt_bench import best2009
+from evoopt_bench import best2009, published
+from evoopt_bench.catalogue import SUITES
 from evoopt_bench.gallery import (
-    REFERENCE,
-    REFERENCE_COLOUR,
     TITLES,
     Algorithms,
     grid,
@@ -26,6 +25,7 @@ from evoopt_bench.gallery import (
     read_exhibits,
     what,
 )
+from evoopt_bench.references import BEST_COLOUR
 from evoopt_bench.runtime import by_function, ert, run_times
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FINEST = 1e-8
 OF_ONE = (1e1, 1e-1, 1e-3, 1e-5, FINEST)  # targets shown of a single algorithm
+OF_TWO = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # with two objectives: those of COCO's tables
 _SHARE = 0.5  # of functions on which a target must be reached to be chosen for several
 _MEDIAN = "median of the functions"
 
@@ -50,9 +51,9 @@ def ert_against_dimension(
     Args:
         runs: folders of suite runs and comparisons.
         out: the picture; its suffix is the format: svg, png or pdf.
-        targets: precisions; default: `OF_ONE` for a single algorithm, for several the smallest of
-            them that was reached on half of the functions in some dimension. Several algorithms
-            take one target.
+        targets: precisions; default: `shown_targets` for a single algorithm, for several the
+            smallest of them that was reached on half of the functions in some dimension. Several
+            algorithms take one target.
         algorithms: names of those to draw; default: all.
 
     Returns:
@@ -82,23 +83,29 @@ def draw_ert(
         )
     if not all(0 < target < math.inf for target in targets):
         raise ConfigurationError(f"ert(targets=...) must be positive; got {list(targets)}")
-    chosen = tuple(targets) or ((_reachable(algorithms),) if several else OF_ONE)
+    usual = shown_targets(suite)
+    chosen = tuple(targets) or ((_reachable(algorithms, usual),) if several else usual)
     from matplotlib import rc_context
 
     with rc_context({**style.RC, **TITLES, "font.size": 8}):
         return style.save(_figure(algorithms, suite, np.array(chosen)), out)
 
 
-def _reachable(algorithms: Algorithms) -> float:
-    """The smallest default target that half of the functions have seen reached."""
+def shown_targets(suite: str) -> tuple[float, ...]:
+    """The targets that are shown of a single algorithm, descending."""
+    return OF_ONE if SUITES[suite].n_obj == 1 else OF_TWO
+
+
+def _reachable(algorithms: Algorithms, usual: tuple[float, ...]) -> float:
+    """The smallest of the usual targets that half of the functions have seen reached."""
     runs = [run for own in algorithms.values() for run in own]
     functions = {run.function for run in runs}
-    for target in sorted(OF_ONE):
+    for target in sorted(usual):
         goal = np.array([target])
         reached = {run.function for run in runs if np.isfinite(run.times(goal)[0])}
         if len(reached) >= _SHARE * len(functions):
             return target
-    return OF_ONE[0]
+    return usual[0]
 
 
 def _figure(algorithms: Algorithms, suite: str, targets: Array) -> Figure:
@@ -179,16 +186,25 @@ def _line(axis: Axes, k: int, dims: Array, times: Array, rates: Array, label: st
 def _reference(
     axis: Axes, suite: str, functions: Sequence[int], dims: Sequence[int], targets: Array
 ) -> None:
-    """The best of 2009 to the last target."""
+    """The best of 2009, or with two objectives of 2016, to the last target."""
+    best, name = best2009.best2009, best2009.NAME
+    if SUITES[suite].n_obj > 1:
+        best, name = published.best2016, published.BEST
     known = [dim for dim in dims if dim in best2009.DIMENSIONS]
-    if suite != "bbob" or not known or targets[-1] < FINEST:
+    if not _has_reference(suite, functions) or not known or targets[-1] < shown_targets(suite)[-1]:
         return
     last = targets[-1:]
-    each = [[best2009.best2009(f, dim, last)[0] / dim for f in functions] for dim in known]
+    each = [[best(f, dim, last)[0] / dim for f in functions] for dim in known]
     middle = [np.sort(row)[len(functions) // 2] for row in each]
     finite = np.where(np.isfinite(middle), middle, np.nan)
-    name = REFERENCE if len(targets) == 1 else f"{REFERENCE}, {targets[-1]:.0e}"
-    axis.plot(known, finite, color=REFERENCE_COLOUR, linewidth=4, label=name, zorder=1)
+    label = name if len(targets) == 1 else f"{name}, {targets[-1]:.0e}"
+    axis.plot(known, finite, color=BEST_COLOUR, linewidth=4, label=label, zorder=1)
+
+
+def _has_reference(suite: str, functions: Sequence[int]) -> bool:
+    if SUITES[suite].n_obj > 1:
+        return set(functions) <= set(SUITES["bbob-biobj"].functions)
+    return suite == "bbob"
 
 
 def _scales(axis: Axes, dims: Sequence[int]) -> None:

@@ -39,8 +39,9 @@ from evoopt_bench.records import (
     write_json,
     write_manifest,
 )
+from evoopt_bench.shares import Shares, shares
 from evoopt_bench.single import problem_settings, run_problem
-from evoopt_bench.suites import CocoProblem, ProblemId, Selection, cocoex
+from evoopt_bench.suites import SUITES, CocoProblem, ProblemId, Selection, cocoex
 from evoopt_bench.table import Cell, cells
 from evoopt_bench.targets import Run
 
@@ -48,7 +49,7 @@ BUDGET = "100D"  # evaluations for each problem, where none are given
 # what each problem of a suite decides for itself
 _OWN = frozenset({"x0", "seed", "target", "start_lower", "start_upper", "ignore_bounds"})
 _OWN |= {"workers", "isolate", "vectorized", "maximize", "asynchronous"}
-_OWN |= {"engine", "ray_address", "gpus", "warm_start"}
+_OWN |= {"engine", "ray_address", "gpus", "warm_start", "objectives", "reference"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class SuiteResult:
         manifest: what was asked for.
         runs: the run on each problem, in the suite's order.
         table: a cell per dimension and function.
+        shares: with two objectives, the shares of targets beside what is published; else none.
         coco_data: COCO's data folder; ``python -m cocopp`` reads it.
         table_file: the table as JSON.
         picture: the run-time distributions; None where matplotlib is not installed.
@@ -69,13 +71,14 @@ class SuiteResult:
     manifest: SuiteManifest
     runs: tuple[Run, ...]
     table: tuple[Cell, ...]
+    shares: tuple[Shares, ...]
     coco_data: Path
     table_file: Path
     picture: Path | None
 
     @property
     def solved(self) -> int:
-        """How many problems were solved to 1e-8."""
+        """How many problems were solved to 1e-8; with two objectives to 1e-5."""
         return sum(cell.solved for cell in self.table)
 
     @property
@@ -208,18 +211,19 @@ def _closed(out: Path, manifest: SuiteManifest, runs: list[Run]) -> SuiteResult:
     coco_data = merge_parts(parts, out / "coco" / re.sub(r"[^\w.+-]+", "-", manifest.label))
     table = cells(runs)
     table_file = out / "table.json"
-    write_json(
-        table_file,
-        {"schema": SCHEMA, "label": manifest.label, "cells": [asdict(cell) for cell in table]},
-    )
+    suite = manifest.selection.suite
+    content = {"schema": SCHEMA, "label": manifest.label, "cells": [asdict(c) for c in table]}
+    of_two = shares(suite, manifest.label, runs) if SUITES[suite].n_obj > 1 else []
+    if of_two:
+        content["shares"] = [asdict(line) for line in of_two]
+    write_json(table_file, content)
     picture: Path | None = None
     try:
-        picture = plots.draw_ecdf(
-            {manifest.label: runs}, out / "ecdf.svg", suite=manifest.selection.suite
-        )
+        picture = plots.draw_ecdf({manifest.label: runs}, out / "ecdf.svg", suite=suite)
     except MissingDependencyError:  # the numbers are there; `evoopt plot` says what is missing
         picture = None
-    return SuiteResult(out, manifest, tuple(runs), tuple(table), coco_data, table_file, picture)
+    tables = tuple(table), tuple(of_two)
+    return SuiteResult(out, manifest, tuple(runs), *tables, coco_data, table_file, picture)
 
 
 def _check(selection: Selection, settings: Settings, seed: int, workers: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evoopt.errors import ConfigurationError
 from evoopt.plots import style
+from evoopt_bench import best2009, published
 from evoopt_bench.records import read_manifest, read_runs
 from evoopt_bench.suites import number_list
 from evoopt_bench.targets import Run
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 
 Algorithms = Mapping[str, Sequence[Run]]  # name -> its runs
 
-REFERENCE_COLOUR = "#C4C4C4"
-REFERENCE = "best 2009"
+REFERENCES = (  # what was not run here; first in a legend
+    best2009.NAME,
+    published.BEST,
+    *(f"{name} {published.YEAR}" for name in published.SHOWN),
+)
 BELOW = 5  # names that fit below a picture; more stand at its right
 _FEW_COLUMNS = 3
+_HANDLE_INCHES, _LETTER_INCHES = 0.55, 0.075  # widths in a legend
 TITLES: dict[Any, Any] = {"axes.titlelocation": "center"}  # a panel's title is what it shows
 
 
@@ -129,20 +134,21 @@ def head(figure: Figure, title: str, handles: Mapping[str, Any]) -> None:
     """A title above and a legend below, or at the right where there are many names."""
     lines, names = list(handles.values()), list(handles)
     if len(handles) <= BELOW:
-        figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False)
+        fit = figure.get_figwidth() / (_HANDLE_INCHES + _LETTER_INCHES * max(map(len, names)))
+        columns = max(1, min(4, int(fit)))
+        figure.legend(lines, names, loc="outside lower center", ncols=columns, frameon=False)
     else:
         figure.legend(lines, names, loc="outside right center", frameon=False)
     figure.suptitle(title, fontsize="medium")
 
 
 def named_handles(axes: Sequence[Axes]) -> dict[str, Any]:
-    """Name -> line, from all panels; the reference first, then in the order drawn."""
+    """Name -> line, from all panels; the references first, then in the order drawn."""
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    first = {REFERENCE: found[REFERENCE]} if REFERENCE in found else {}
-    return first | found
+    return {name: found[name] for name in REFERENCES if name in found} | found
 
 
 def grid(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -22,10 +22,12 @@ from evoopt.errors import ConfigurationError, missing
 from evoopt.result import Array
 from evoopt_bench.trial import Over, Trial
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """An optimizer of another project.
+class Peer(Generic[T]):
+    """An optimizer of another project, for trials of type T.
 
     Attributes:
         run: carries a trial out.
@@ -34,7 +36,7 @@ class Peer:
         extra: of ours that installs it.
     """
 
-    run: Callable[[Trial], None]
+    run: Callable[[T], None]
     about: str
     package: str = ""
     extra: str = "peers"
@@ -51,13 +53,12 @@ def carry_out(name: str, trial: Trial) -> None:
         PEERS[name].run(trial)
 
 
-def check_peer(name: str) -> None:
+def check_peer(name: str, peer: Peer[Any]) -> None:
     """Refuse a peer that is not installed.
 
     Raises:
         MissingDependencyError: with the extra that brings it.
     """
-    peer = PEERS[name]
     try:
         if peer.package:
             metadata.version(peer.package)
@@ -273,7 +274,7 @@ def _scipy_box(trial: Trial) -> Any:
     return _module("scipy.optimize").Bounds(trial.lower, trial.upper)
 
 
-PEERS: dict[str, Peer] = {
+PEERS: dict[str, Peer[Trial]] = {
     "cma": Peer(_cma, "pycma's fmin2: one run of CMA-ES, not restarted", "cma"),
     "cma-bipop": Peer(
         lambda trial: _cma(trial, 9, bipop=True),

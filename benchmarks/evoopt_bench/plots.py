@@ -11,12 +11,10 @@ import numpy as np
 
 from evoopt.plots import style
 from evoopt.result import Array
-from evoopt_bench import best2009
 from evoopt_bench.catalogue import SUITES
 from evoopt_bench.gallery import (
     BELOW,
-    REFERENCE,
-    REFERENCE_COLOUR,
+    REFERENCES,
     TITLES,
     Algorithms,
     check_exhibits,
@@ -29,8 +27,10 @@ from evoopt_bench.gallery import (
     read_exhibits,
     what,
 )
+from evoopt_bench.references import references
 from evoopt_bench.runtime import run_time_distribution
-from evoopt_bench.targets import TARGETS, Run
+from evoopt_bench.suites import number_list
+from evoopt_bench.targets import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def ecdf(
     dim: int | None = None,
     algorithms: Sequence[str] = (),
 ) -> Path:
-    """Draw the run-time distributions of suite runs and comparisons.
+    """Draw the run-time distributions of suite runs and comparisons beside what is published.
 
     Args:
         runs: folders; a suite run is one algorithm, a comparison several.
@@ -123,7 +123,7 @@ def _by_group(algorithms: Algorithms, suite: str) -> Panels:
     """Groups of which some function was run, then all functions."""
     shown = {run.function for runs in algorithms.values() for run in runs}
     panels = {
-        f"{name}, f{members[0]}-{members[-1]}": {
+        f"{name}, f{number_list(members)}": {
             n: [r for r in runs if r.function in members] for n, runs in algorithms.items()
         }
         for name, members in SUITES[suite].groups
@@ -164,7 +164,7 @@ def _figure(
     for axis in leftmost(axes):
         axis.set_ylabel("share of (function, target) pairs")
     separator = "\n" if len(panels) == 1 or prefix else "; "
-    says = f"{what(suite, algorithms)}, {TARGETS.size} targets 1e2 to 1e-8"
+    says = f"{what(suite, algorithms)}, {_targets(suite)}"
     says += f"{separator}cross: end of the runs, then simulated restarts"
     handles = named_handles(axes)
     if len(handles) > BELOW:  # in the order of the lines at the end of the last panel
@@ -174,25 +174,27 @@ def _figure(
     return figure
 
 
+def _targets(suite: str) -> str:
+    return "51 targets 1e2 to 1e-8" if SUITES[suite].n_obj == 1 else "58 targets 1 to -1e-4"
+
+
 def _height(line: Any) -> float:
-    """Where a line ends; the reference is above all."""
+    """Where a line ends; the references are above all."""
     if line is None:
         return 0.0
-    return 2.0 if line.get_label() == REFERENCE else float(line.get_ydata()[-1])
+    return 2.0 if line.get_label() in REFERENCES else float(line.get_ydata()[-1])
 
 
 def _panel(axis: Axes, shown: Algorithms, suite: str, end: float, seed: int) -> None:
-    """One panel: the reference below, a line per algorithm."""
+    """One panel: the references below, a line per algorithm."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
     points = np.geomspace(1, end, 400)
     runs = [run for own in shown.values() for run in own]
     dim, functions = runs[0].dim, sorted({run.function for run in runs})
-    if suite == "bbob" and dim in best2009.DIMENSIONS:
-        known = np.sort(np.ravel([best2009.best2009(f, dim) for f in functions]) / dim)
-        axis.plot(
-            points, _share(known, points), color=REFERENCE_COLOUR, linewidth=4, label=REFERENCE
-        )
+    for known in references(suite, dim, functions, points):
+        looks: dict[str, Any] = {"color": known.colour, "linewidth": known.width}
+        axis.plot(points, known.on(points), label=known.name, **looks)
     for k, (name, own) in enumerate(shown.items()):
         if own:
             _line(axis, k, name, run_time_distribution(own, seed=seed), _budget(own), points)

@@ -149,6 +149,7 @@ def read_trace(directory: Path) -> Run:
             f_opt=float(data["f_opt"]),
             at=np.array(data["at"], dtype=np.int64),
             f=np.array(data["f"], dtype=np.float64),
+            n_obj=int(data.get("n_obj", 1)),  # traces of before do not have it
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"{directory / TRACE} is damaged: {error!r}") from error

@@ -11,7 +11,7 @@ optimizers in a black-box setting, doi:10.1080/10556788.2020.1808977.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,14 +21,17 @@ from numpy.typing import NDArray
 from evoopt import rng
 from evoopt.errors import ConfigurationError
 from evoopt.result import Array
-from evoopt_bench.targets import TARGETS, Run
+from evoopt_bench.targets import Run
 
 SAMPLES = 60  # simulated run times per function and target; a multiple of 1-6, 10, 12 and 15 runs
 
 
-def run_times(runs: Sequence[Run], targets: Array = TARGETS) -> tuple[Array, Array]:
-    """(n, t) evaluations of each run to each target, and (n,) evaluations that each run spent."""
-    times = np.array([run.times(targets) for run in runs]).reshape(len(runs), targets.size)
+def run_times(runs: Sequence[Run], targets: Array | None = None) -> tuple[Array, Array]:
+    """(n, t) evaluations of each run to each target, and (n,) evaluations that each run spent.
+
+    targets: default: those of COCO.
+    """
+    times = np.array([run.times(targets) for run in runs])
     return times, np.array([run.evaluations for run in runs], dtype=np.float64)
 
 
@@ -93,7 +96,7 @@ def simulated_run_times(
 
 
 def run_time_distribution(
-    runs: Iterable[Run], *, targets: Array = TARGETS, samples: int = SAMPLES, seed: int = 1
+    runs: Iterable[Run], *, targets: Array | None = None, samples: int = SAMPLES, seed: int = 1
 ) -> Array:
     """All simulated run times, each divided by its dimension, in ascending order.
 
@@ -129,14 +132,14 @@ def area(times: Array, dim: int, b: float) -> Array:
     return np.asarray(part.mean(axis=-1))
 
 
-def mean_area(runs: Iterable[Run], b: float, targets: Array = TARGETS) -> float:
+def mean_area(runs: Iterable[Run], b: float, targets: Array | None = None) -> float:
     """Mean of `area` over the runs: over functions and instances."""
     return float(np.mean([area(run.times(targets), run.dim, b) for run in runs]))
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Difference of two mean areas with its 95 % bootstrap interval.
+    """Difference of two means with its 95 % bootstrap interval.
 
     Attributes:
         first, second: the two means.
@@ -156,7 +159,25 @@ class Difference:
 def compare_areas(
     first: Iterable[Run], second: Iterable[Run], b: float, *, resamples: int = 10_000, seed: int = 1
 ) -> Difference:
-    """Paired bootstrap of the difference of two algorithms' mean areas.
+    """`compare_means` of the areas to b evaluations per dimension."""
+    return compare_means(
+        first,
+        second,
+        lambda run: float(area(run.times(), run.dim, b)),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def compare_means(
+    first: Iterable[Run],
+    second: Iterable[Run],
+    measure: Callable[[Run], float],
+    *,
+    resamples: int = 10_000,
+    seed: int = 1,
+) -> Difference:
+    """Paired bootstrap of the difference of two algorithms' mean figures.
 
     A pair is the same function, dimension and instance; pairs are drawn with replacement, and the
     interval reaches from the 2.5th to the 97.5th percentile of the mean difference.
@@ -165,13 +186,12 @@ def compare_areas(
         ConfigurationError: the two were not run on the same problems.
     """
     one, two = (
-        {(r.dim, r.function, r.instance): float(area(r.times(), r.dim, b)) for r in runs}
-        for runs in (first, second)
+        {(r.dim, r.function, r.instance): measure(r) for r in runs} for runs in (first, second)
     )
     if one.keys() != two.keys() or not one:
         common = len(one.keys() & two.keys())
         raise ConfigurationError(
-            "compare_areas(first, second) must hold runs on the same problems; got"
+            "compare_means(first, second) must hold runs on the same problems; got"
             f" {len(one)} and {len(two)}, {common} of them common"
         )
     a = np.array([one[key] for key in sorted(one)])
@@ -182,6 +202,15 @@ def compare_areas(
     return Difference(
         float(a.mean()), float((a - pairs).mean()), float(pairs.mean()), float(low), float(high), n
     )
+
+
+def interval_of_mean(
+    values: Sequence[float], *, resamples: int = 10_000, seed: int = 1
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of independent values: 2.5th to 97.5th percentile."""
+    means = np.asarray(values)[_resamples(len(values), resamples, seed)].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
 
 
 @lru_cache(maxsize=2)

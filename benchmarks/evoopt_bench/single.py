@@ -20,7 +20,7 @@ from evoopt.settings import Settings
 from evoopt_bench.coco_data import CocoRecorder
 from evoopt_bench.records import PART, write_trace
 from evoopt_bench.suites import CocoProblem, ProblemId
-from evoopt_bench.targets import Improvements, Run
+from evoopt_bench.targets import Run
 
 
 def run_problem(
@@ -66,8 +66,9 @@ def problem_settings(settings: Settings, problem: ProblemId, seed: int) -> Setti
     return replace(
         settings,
         seed=problem_seed(seed, problem),
-        target=coco.target,
+        target=coco.target if coco.n_obj == 1 else None,
         sigma0=coco.sigma0 if settings.sigma0 is None else settings.sigma0,
+        x0=None if coco.start is None else coco.start.tolist(),
         start_lower=coco.start_lower.tolist(),
         start_upper=coco.start_upper.tolist(),
         # random search has nothing but the box to draw from
@@ -94,7 +95,7 @@ class _Watcher:
     def __init__(self, problem: CocoProblem, part: Path, label: str, info: str) -> None:
         self._problem = problem
         self._arguments = (part, label, info)
-        self._improvements = Improvements()
+        self._course = problem.course()
         self._recorder: CocoRecorder | None = None
 
     def started(self, search: Any) -> None:
@@ -105,7 +106,7 @@ class _Watcher:
         if self._recorder is None:  # not earlier: the run directory must be empty when it is made
             self._recorder = CocoRecorder(self._problem.id, *self._arguments)
         self._recorder.record(X)
-        self._improvements.add(self._problem.judged(X, values.F))
+        self._course.add(self._problem.judged(X, values.F))
 
     def finished(self, result: Result) -> None:
         """Nothing: `complete` follows."""
@@ -115,10 +116,7 @@ class _Watcher:
         if self._recorder is None:
             raise StateError(f"{self._arguments[0].parent}: no evaluation was told")
         self._recorder.close()
-        which, seen = self._problem.id, self._improvements
-        at, f = seen.arrays()
-        f_opt = self._problem.f_opt
-        return Run(which.function, which.dim, which.instance, seen.evaluations, f_opt, at, f)
+        return self._problem.run(self._course)
 
     def discard(self) -> None:
         """Drop COCO's files of a run that is not done; they are made anew from its log."""

@@ -1,11 +1,13 @@
 """What a comparison came to: areas with their intervals, solved problems and cost, by dimension.
 
 area(b) is the mean over functions, instances and COCO's 51 targets of 1 - log10(t/D) / log10(b),
-clipped to [0, 1], t the evaluations to the target; see `runtime.area`. An algorithm whose runs had
-a smaller budget than b D has no area(b). Differences to the reference are paired by problem.
+clipped to [0, 1], t the evaluations to the target; see `runtime.area`. With two objectives share(b)
+stands in its place, see `measure`; "area" below is either. An algorithm whose runs had a smaller
+budget than b D has no area(b). Differences to the reference are paired by problem.
 
 The virtual best of 2009 enters with its expected run times, a COCO data set with its own instances
-and starts; these are shown for orientation, and no interval is given.
+and starts, an algorithm of 2016 with its published curve; these are shown for orientation, and no
+interval is given.
 """
 
 from __future__ import annotations
@@ -15,15 +17,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evoopt_bench import best2009
+from evoopt_bench import best2009, published
+from evoopt_bench.biobj import INSTANCES
 from evoopt_bench.catalogue import SUITES
 from evoopt_bench.coco_read import DataSet
-from evoopt_bench.runtime import Difference, area, compare_areas, mean_area
+from evoopt_bench.measure import Measure, covers, measure_of
+from evoopt_bench.runtime import Difference, area, compare_means, interval_of_mean
+from evoopt_bench.shares import known as known_shares
 from evoopt_bench.targets import Run
 from evoopt_bench.units import Comparison, Outcome, by_algorithm
 
-BUDGETS = (10, 100, 1000, 10_000)  # evaluations per dimension at which areas are taken
 OURS, PEER, VIRTUAL, DATA = "ours", "peer", "virtual best", "data set"
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Row:
 
     Attributes:
         name: of the algorithm.
-        kind: "ours", "peer", "virtual best" or "data set".
+        kind: "ours", "peer", "virtual best", "published" or "data set".
         made_by: package and version; "" if not known.
         problems: how many it was run on, or its functions for the virtual best.
         solved: of them to 1e-8; None for the virtual best.
@@ -40,6 +45,7 @@ class Row:
         areas: b -> area(b), for each b that its budget covers.
         groups: name of a function group -> the same.
         differences: b -> its area less that of the reference, on the problems of both.
+        intervals: b -> 95 % bootstrap interval of its area, its problems drawn with replacement.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Row:
     areas: Mapping[int, float]
     groups: Mapping[str, Mapping[int, float]]
     differences: Mapping[int, Difference] = field(default_factory=dict)
+    intervals: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +79,15 @@ class Standing:
     rows: tuple[Row, ...]
 
     @property
+    def measure(self) -> Measure:
+        """What the areas are."""
+        return measure_of(self.suite)
+
+    @property
     def budgets(self) -> tuple[int, ...]:
         """The b that some algorithm which was run here has an area for."""
         run_here = [row for row in self.rows if row.kind in (OURS, PEER)]
-        return tuple(b for b in BUDGETS if any(b in row.areas for row in run_here))
+        return tuple(b for b in self.measure.budgets if any(b in row.areas for row in run_here))
 
     @property
     def most(self) -> int:
@@ -120,22 +132,23 @@ def _standing(
     base = here[chosen]
     functions = tuple(sorted({o.run.function for o in base}))
     rows = [_row(suite, name, group, base) for name, group in here.items()]
-    rows += _known(suite, dim, functions, data)
-    order = _by_frequency(rows)
-    rows.sort(key=lambda row: [-row.areas.get(b, -1.0) for b in order])
     instances = tuple(sorted({o.run.instance for o in base}))
+    rows += _known(suite, dim, functions, instances, data)
+    order = _by_frequency(rows, measure_of(suite).budgets)
+    rows.sort(key=lambda row: [-row.areas.get(b, -1.0) for b in order])
     return Standing(suite, dim, functions, instances, chosen, tuple(rows))
 
 
-def _by_frequency(rows: Sequence[Row]) -> list[int]:
+def _by_frequency(rows: Sequence[Row], budgets: Sequence[int]) -> list[int]:
     """Budgets, those first for which most rows have an area, of these the largest."""
-    counts = {b: sum(b in row.areas for row in rows if row.kind in (OURS, PEER)) for b in BUDGETS}
-    return sorted(BUDGETS, key=lambda b: (-counts[b], -b))
+    counts = {b: sum(b in row.areas for row in rows if row.kind in (OURS, PEER)) for b in budgets}
+    return sorted(budgets, key=lambda b: (-counts[b], -b))
 
 
 def _row(suite: str, name: str, group: Sequence[Outcome], base: Sequence[Outcome]) -> Row:
     runs = [o.run for o in group]
-    budgets = [b for b in BUDGETS if all(_covers(o, b) for o in group)]
+    measure = measure_of(suite)
+    budgets = [b for b in measure.budgets if all(_covers(o, b) for o in group)]
     shared = {o.unit.problem for o in group} & {o.unit.problem for o in base}
     own, other = ([o.run for o in side if o.unit.problem in shared] for side in (group, base))
     paired = [b for b in budgets if shared and all(_covers(o, b) for o in base)]
@@ -146,15 +159,23 @@ def _row(suite: str, name: str, group: Sequence[Outcome], base: Sequence[Outcome
         problems=len(group),
         solved=sum(run.solved for run in runs),
         microseconds=1e6 * sum(o.seconds for o in group) / max(1, sum(r.evaluations for r in runs)),
-        areas={b: mean_area(runs, b) for b in budgets},
+        areas={b: measure.mean(runs, b) for b in budgets},
         groups=_by_group(suite, runs, budgets),
-        differences={} if group is base else {b: compare_areas(own, other, b) for b in paired},
+        differences={}
+        if group is base
+        else {b: compare_means(own, other, measure.at(b)) for b in paired},
+        intervals={b: interval_of_mean([measure.of(run, b) for run in runs]) for b in budgets},
     )
 
 
 def _covers(outcome: Outcome, b: int) -> bool:
     """Whether more budget would not change the area at b."""
-    return outcome.unit.budget >= b * outcome.unit.problem.dim or outcome.run.solved
+    if outcome.run.is_complete:
+        return True
+    dim = outcome.unit.problem.dim
+    if outcome.run.n_obj > 1:
+        return covers(outcome.unit.budget, dim, b)
+    return outcome.unit.budget >= b * dim
 
 
 def _by_group(
@@ -164,20 +185,31 @@ def _by_group(
     for name, functions in SUITES[suite].groups:
         own = [run for run in runs if run.function in functions]
         if own:
-            found[name] = {b: mean_area(own, b) for b in budgets}
+            found[name] = {b: measure_of(suite).mean(own, b) for b in budgets}
     return found
 
 
-def _known(suite: str, dim: int, functions: Sequence[int], data: Sequence[DataSet]) -> list[Row]:
-    """The virtual best of 2009 and the data sets, on these functions."""
+def _known(
+    suite: str,
+    dim: int,
+    functions: Sequence[int],
+    instances: Sequence[int],
+    data: Sequence[DataSet],
+) -> list[Row]:
+    """The virtual best, what is published, and the data sets, on these functions."""
     rows = []
+    measure = measure_of(suite)
     if suite == "bbob" and dim in best2009.DIMENSIONS:
         rows.append(_virtual(dim, functions))
+    if SUITES[suite].n_obj > 1 and set(instances) <= set(INSTANCES):
+        for line in known_shares(suite, dim, functions):
+            kind = VIRTUAL if line.name == published.BEST else PUBLISHED
+            rows.append(Row(line.name, kind, "", len(functions), None, None, line.shares, {}))
     for found in data:
         runs = [run for run in found.runs if run.dim == dim and run.function in functions]
         if {run.function for run in runs} == set(functions):
             longest = max(run.evaluations for run in runs)
-            budgets = [b for b in BUDGETS if longest >= b * dim]
+            budgets = [b for b in measure.budgets if longest >= b * dim]
             rows.append(
                 Row(
                     name=found.name,
@@ -186,7 +218,7 @@ def _known(suite: str, dim: int, functions: Sequence[int], data: Sequence[DataSe
                     problems=len(runs),
                     solved=sum(run.solved for run in runs),
                     microseconds=None,
-                    areas={b: mean_area(runs, b) for b in budgets},
+                    areas={b: measure.mean(runs, b) for b in budgets},
                     groups=_by_group(suite, runs, budgets),
                 )
             )
@@ -197,7 +229,8 @@ def _virtual(dim: int, functions: Sequence[int]) -> Row:
     times = {f: best2009.best2009(f, dim) for f in functions}
 
     def areas(chosen: Sequence[int]) -> dict[int, float]:
-        return {b: float(np.mean([area(times[f], dim, b) for f in chosen])) for b in BUDGETS}
+        budgets = measure_of("bbob").budgets
+        return {b: float(np.mean([area(times[f], dim, b) for f in chosen])) for b in budgets}
 
     groups = {
         name: areas(own)

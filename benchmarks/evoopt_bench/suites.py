@@ -20,11 +20,15 @@ import numpy as np
 from evoopt.errors import ConfigurationError
 from evoopt.result import NAN, NEGINF, POSINF, Array, Failure, Values
 from evoopt_bench import noise
+from evoopt_bench.biobj import Extremes, extremes
 from evoopt_bench.catalogue import SUITES as SUITES
 from evoopt_bench.catalogue import SuiteSpec
 from evoopt_bench.coco_c import Bare, bare, bare_bbob
 from evoopt_bench.coco_c import cocoex as cocoex
+from evoopt_bench.indicator import Indicator
+from evoopt_bench.targets import Improvements, Run
 
+_COCO_INSTANCES = 15  # of the bi-objective suites, from 1 on
 FINAL_PRECISION = 1e-8  # COCO calls a problem solved at f <= f_opt + 1e-8
 
 
@@ -51,11 +55,13 @@ class ProblemId:
     @property
     def coco_options(self) -> tuple[str, str]:
         """The two texts that make cocoex.Suite hold this problem alone."""
-        index = self.function - SUITES[self.suite].first_function + 1
-        return (
-            f"instances: {self.instance}",
-            f"dimensions: {self.dim} function_indices: {index}",
-        )
+        spec = SUITES[self.suite]
+        index = self.function - spec.first_function + 1
+        chosen = f"dimensions: {self.dim} function_indices: {index}"
+        if spec.n_obj > 1 and self.instance <= _COCO_INSTANCES:
+            # its files name a problem by its place in the whole suite
+            return "", f"{chosen} instance_indices: {self.instance}"
+        return f"instances: {self.instance}", chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +207,14 @@ class CocoProblem:
         id: which problem.
         name: the suite's name of it.
         dim, n_obj: number of variables and objectives.
-        lower, upper: (dim,) the region of interest.
+        lower, upper: (dim,) the region of interest; with two objectives the box of the suite.
         bounds_apply: False where points outside the region are as good as any (bbob).
         integers: (dim,) which variables take whole numbers only; COCO rounds them.
-        f_opt: the optimal value.
-        target: COCO's final target value: reached when f <= target.
+        f_opt: the optimal value; 0 with two objectives, see `targets.Run`.
+        extremes: of two objectives, see `biobj`; else None.
+        target: COCO's final target value: reached when f <= target; -inf with two objectives.
         start_lower, start_upper: (dim,) the box in which a search starts.
+        start: (dim,) where every search begins; None where it is drawn from that box.
         sigma0: initial step size; one per variable where their ranges differ.
         takes_seed: a value depends on a seed, too.
     """
@@ -224,6 +232,12 @@ class CocoProblem:
         self.lower, self.upper = self._bare.lower, self._bare.upper
         self.integers = np.arange(problem.dim) < self._bare.n_integers
         self.target = self.f_opt + FINAL_PRECISION  # as cocoex's final_target_hit computes it
+        self.extremes: Extremes | None = None
+        if spec.n_obj > 1:
+            self.extremes = extremes(self._bare.value, problem.function, problem.instance)
+            self.lower, self.upper = (np.full(problem.dim, side) for side in spec.box)
+            self.target = -np.inf
+        self.start = None if spec.x0 is None else np.full(problem.dim, spec.x0)
         scale = (self.upper - self.lower) / (spec.box[1] - spec.box[0])
         self.start_lower = self.lower + scale * (spec.start[0] - spec.box[0])
         self.start_upper = self.upper - scale * (spec.box[1] - spec.start[1])
@@ -252,12 +266,26 @@ class CocoProblem:
             excess = noise.noise_free(self._noise, self._bare.value, self.f_opt, X)
             noisy = self._noise.applied(excess, *noise.seeded_draws(seeds))
             F = noisy + self.f_opt + noise.penalty(X)
-        wrong = np.flatnonzero(~np.isfinite(F))
+        finite = np.isfinite(F)
+        wrong = np.flatnonzero(~(finite if F.ndim == 1 else finite.all(axis=1)))
         if wrong.size == 0:
             return Values(F)
-        failures = {int(row): _failure(float(F[row])) for row in wrong}
+        failures = {int(row): _failure(float(np.sum(F[row]))) for row in wrong}
         F[wrong] = np.nan
         return Values(F, failures=failures)
+
+    def course(self) -> Improvements | Indicator:
+        """What judges a run: it takes values as they come, and `run` makes it a Run."""
+        if self.extremes is None:
+            return Improvements()
+        return Indicator(self.extremes.ideal, self.extremes.nadir, self.extremes.reference)
+
+    def run(self, course: Improvements | Indicator) -> Run:
+        """The run whose values went into `course`."""
+        which = self.id
+        at, f = course.arrays()
+        numbers = which.function, which.dim, which.instance, course.evaluations
+        return Run(*numbers, self.f_opt, at, f, self.n_obj)
 
     def value(self, x: Array) -> float:
         """The value at x: (dim,), NaN or inf included; quick, and not of a noisy problem."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evoopt_bench.runtime import by_function, ert, run_times
-from evoopt_bench.targets import TARGETS, Run
+from evoopt_bench.targets import Run, common_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Cell:
     Attributes:
         function, dim: which.
         runs: how many instances were run.
-        solved: how many of them reached the last target, 1e-8.
+        solved: how many of them reached the last target, 1e-8, with two objectives 1e-5.
         evaluations: spent by all of them.
-        target: 1e-8 where a run reached it, else the smallest target that a run reached; None where
-            none reached any.
+        target: that one where a run reached it, else the smallest target that a run reached; None
+            where none reached any.
         ert: expected evaluations to that target; None without one.
         best: the best precision f - f_opt over the runs.
     """
@@ -42,7 +42,8 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
 
 
 def _cell(group: Sequence[Run]) -> Cell:
-    times, spent = run_times(group)
+    targets = common_targets(group[0].n_obj)
+    times, spent = run_times(group, targets)
     expected = ert(times, spent)
     reached = np.flatnonzero(np.isfinite(expected))
     return Cell(
@@ -51,7 +52,7 @@ def _cell(group: Sequence[Run]) -> Cell:
         runs=len(group),
         solved=int(np.isfinite(times[:, -1]).sum()),
         evaluations=int(spent.sum()),
-        target=float(TARGETS[reached[-1]]) if reached.size else None,
+        target=float(targets[reached[-1]]) if reached.size else None,
         ert=float(expected[reached[-1]]) if reached.size else None,
         best=min(run.precision for run in group),
     )

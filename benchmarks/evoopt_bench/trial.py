@@ -8,13 +8,12 @@ import numpy as np
 
 from evoopt import rng
 from evoopt.result import Array, Values
+from evoopt_bench.draws import Draws
 from evoopt_bench.suites import CocoProblem, ProblemId
 from evoopt_bench.targets import TARGETS, Run
 
-_FIRST_START = (-1,)  # the stream from which `evoopt.plan` draws a first start
-_DRAWS = (-2,)  # the stream of all others
 _STEPS = np.concatenate([TARGETS[::-1], 10 ** (np.arange(11, 61) / 5)])  # 1e-8 to 1e12
-_LARGEST = 1e300  # what stands for a failure: some optimizers cannot take inf
+LARGEST = 1e300  # what stands for a failure: some optimizers cannot take inf
 
 
 class Over(BaseException):
@@ -44,8 +43,8 @@ class Trial:
         self.integers, self.takes_seed = inner.integers, inner.takes_seed
         self.sigma0, self.target = inner.sigma0, inner.target
         self.budget, self.seed = budget, seed
-        self.start = self._uniform(_FIRST_START, 0, inner.start_lower, inner.start_upper)
-        self._starts = self._draws = 0
+        self._draws = Draws(inner, seed)
+        self.start = self._draws.start
         self._spent, self._best = 0, np.inf
         self._improved: list[tuple[int, float]] = []
 
@@ -73,7 +72,7 @@ class Trial:
             f = self.problem.value(point)
             self._spent += 1
             self._note(f)
-        return f if abs(f) < np.inf else _LARGEST
+        return f if abs(f) < np.inf else LARGEST
 
     def _note(self, f: float) -> None:
         if f < self._best:
@@ -105,21 +104,15 @@ class Trial:
 
     def next_start(self) -> Array:
         """(dim,) the start, then at each call a fresh point of the start box."""
-        self._starts += 1
-        if self._starts == 1:
-            return self.start.copy()
-        box = self.problem.start_lower, self.problem.start_upper
-        return self._uniform(_FIRST_START, self._starts - 1, *box)
+        return self._draws.next_start()
 
     def draw(self) -> Array:
         """(dim,) a point of the region of interest."""
-        self._draws += 1
-        return self._uniform(_DRAWS, self._draws, self.lower, self.upper)
+        return self._draws.draw()
 
     def next_seed(self) -> int:
         """A number in [0, 2**31) for an optimizer that wants one; another at each call."""
-        self._draws += 1
-        return int(self._uniform(_DRAWS, self._draws, np.zeros(1), np.ones(1))[0] * 2**31)
+        return self._draws.next_seed()
 
     def run(self) -> Run:
         """What came of it, reduced to the improvements that reached another fifth of a decade (so
@@ -131,7 +124,3 @@ class Trial:
         kept = np.flatnonzero(np.diff(missed, prepend=-1) | (np.arange(len(f)) == len(f) - 1))
         which = self.problem.id
         return Run(which.function, which.dim, which.instance, self._spent, f_opt, at[kept], f[kept])
-
-    def _uniform(self, path: rng.Path, number: int, low: Array, high: Array) -> Array:
-        u = rng.uniforms(self.seed, path, number, 1, len(low))[0]
-        return np.asarray(low * (1 - u) + high * u)

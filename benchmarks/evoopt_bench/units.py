@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from evoopt.errors import StateError
-from evoopt.strategies import AUTO, STRATEGIES
-from evoopt_bench.peers import PEERS
+from evoopt.strategies import AUTO, STRATEGIES, claims_of
+from evoopt_bench.biobj_peers import BIOBJ_PEERS
+from evoopt_bench.peers import PEERS, Peer
 from evoopt_bench.records import MANIFEST, SCHEMA, read_json, write_json
-from evoopt_bench.suites import ProblemId
+from evoopt_bench.suites import SUITES, ProblemId
 from evoopt_bench.targets import Run
 
 KIND = "comparison"
@@ -32,7 +33,7 @@ class Unit:
     """One algorithm on one problem.
 
     Attributes:
-        algorithm: a name of `STRATEGIES`, "auto", or a name of `PEERS`.
+        algorithm: a name of `STRATEGIES`, "auto", or a name of `PEERS` or `BIOBJ_PEERS`.
         problem: which.
         budget: evaluations.
     """
@@ -73,9 +74,20 @@ class Comparison:
     outcomes: tuple[Outcome, ...]
 
 
-def algorithms() -> tuple[str, ...]:
-    """Our own that can be compared."""
-    return tuple(name for name in (AUTO, *STRATEGIES) if name not in PEERS)
+def peers_of(n_obj: int) -> Mapping[str, Peer[Any]]:
+    """Those of others that take so many objectives."""
+    return PEERS if n_obj == 1 else BIOBJ_PEERS
+
+
+def algorithms(n_obj: int = 1) -> tuple[str, ...]:
+    """Our own that can be compared on problems with so many objectives."""
+    own = [AUTO, *(name for name in STRATEGIES if _takes(name, n_obj))]
+    return tuple(name for name in own if name not in peers_of(n_obj))
+
+
+def _takes(name: str, n_obj: int) -> bool:
+    claims = claims_of(name)
+    return claims.least_obj <= n_obj and (claims.most_obj is None or n_obj <= claims.most_obj)
 
 
 def is_comparison(out: Path) -> bool:
@@ -162,16 +174,17 @@ def _read(line: dict[str, Any]) -> Outcome:
     suite, *numbers = line["problem"]
     problem = ProblemId(suite, *numbers)
     at, f = np.array(line["at"], dtype=np.int64), np.array(line["f"], dtype=np.float64)
-    run = Run(
-        problem.function, problem.dim, problem.instance, line["evaluations"], line["f_opt"], at, f
-    )
+    numbers = problem.function, problem.dim, problem.instance, line["evaluations"]
+    run = Run(*numbers, line["f_opt"], at, f, SUITES[suite].n_obj)
     unit = Unit(line["algorithm"], problem, line["budget"])
     return Outcome(unit, run, line["seconds"], line["made_by"])
 
 
 def by_algorithm(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
     """Outcomes of each algorithm, ours first, then peers, in the order of their tables."""
-    order = (*algorithms(), *PEERS)
+    outcomes = list(outcomes)
+    n_obj = outcomes[0].run.n_obj if outcomes else 1
+    order = (*algorithms(n_obj), *peers_of(n_obj))
     groups: dict[str, list[Outcome]] = {name: [] for name in order}
     for outcome in outcomes:
         groups.setdefault(outcome.unit.algorithm, []).append(outcome)

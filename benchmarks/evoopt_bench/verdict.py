@@ -10,7 +10,7 @@ from typing import Any
 from evoopt.errors import MissingDependencyError, StateError
 from evoopt_bench.coco_read import DataSet, read_data
 from evoopt_bench.records import SCHEMA, write_json
-from evoopt_bench.standing import VIRTUAL, Row, Standing, standings
+from evoopt_bench.standing import PUBLISHED, VIRTUAL, Row, Standing, standings
 from evoopt_bench.suites import number_list
 from evoopt_bench.targets import Run
 from evoopt_bench.units import by_algorithm, read_comparison
@@ -103,12 +103,13 @@ def markdown(standing: Standing) -> str:
 def _main(standing: Standing) -> tuple[list[str], list[list[str]]]:
     budgets = standing.budgets
     headings = ["algorithm", "kind", "problems", "solved", "us/evaluation"]
-    headings += [f"area({b}), less {standing.reference} [95 %]" for b in budgets]
+    word = standing.measure.name
+    headings += [f"{word}({b}), less {standing.reference} [95 %]" for b in budgets]
     body = []
     for row in standing.rows:
         micros = "" if row.microseconds is None else f"{row.microseconds:.3g}"
         solved = "" if row.solved is None else f"{row.solved}"
-        complete = row.kind == VIRTUAL or row.problems >= standing.most
+        complete = row.kind in (VIRTUAL, PUBLISHED) or row.problems >= standing.most
         problems = f"{row.problems}" if complete else f"{row.problems} of {standing.most}"
         cells = [_area(row, b) for b in budgets]
         body.append([f"`{row.name}`", row.kind, problems, solved, micros, *cells])
@@ -124,18 +125,20 @@ def _area(row: Row, b: int) -> str:
         ends = f"[{_signed(d.low)}, {_signed(d.high)}]"
         away = d.low > 0 or d.high < 0
         text += f" {_signed(d.difference)} {f'**{ends}**' if away else ends}"
+    elif b in row.intervals:  # the reference: of its own mean
+        text += " [{}, {}]".format(*map(_number, row.intervals[b]))
     return text
 
 
 def _groups(standing: Standing) -> tuple[list[str], list[list[str]]]:
-    names = list(standing.rows[0].groups)
+    names = list(next(row.groups for row in standing.rows if row.name == standing.reference))
     rows = [row for row in standing.rows if row.areas]
     b = max((max(r.areas) for r in rows if r.name == standing.reference), default=0)
-    headings = [f"area({b}) by group", *names]
+    headings = [f"{standing.measure.name}({b}) by group", *names]
     body = [
         [f"`{row.name}`", *(_number(row.groups.get(name, {}).get(b)) for name in names)]
         for row in rows
-        if b in row.areas
+        if b in row.areas and row.groups
     ]
     return headings, body
 

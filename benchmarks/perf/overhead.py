@@ -169,7 +169,8 @@ def fcmaes(dim: int, seed: int, native: bool) -> Step:
 
 def strategies(dim: int) -> list[str]:
     """Those of ours that ask for generations, and make sense in this many variables."""
-    names = [name for name in STRATEGIES if not claims_of(name).sequential]
+    claims = {name: claims_of(name) for name in STRATEGIES}
+    names = [n for n in STRATEGIES if not claims[n].sequential and claims[n].least_obj == 1]
     dense = {"cma-es", "ma-es"} if dim > _DENSE else set()
     small = {"lm-ma-es"} if dim < 64 else set()  # there it is ma-es
     return [name for name in names if name not in dense | small]

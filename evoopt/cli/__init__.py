@@ -16,6 +16,7 @@ COMMANDS = {
     "tell": "evoopt.cli.asktell:tell",
     "status": "evoopt.cli.show:status",
     "show": "evoopt.cli.show:show",
+    "export": "evoopt.cli.export:export",
     "plot": "evoopt.cli.plot:plot",
     "bench": "evoopt.cli.bench:bench",
     "list": "evoopt.cli.listing:listing",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evoopt.turns import Turn, Words
 
 FAILED = "failed"
+Told = float | list[float] | None  # a value, those of several objectives, or none
 _MISSING = (  # words of minimize that say how a function is evaluated: here nobody knows
     "time_limit", "eval_timeout", "isolate", "vectorized", "engine", "ray_address", "gpus",
     "asynchronous",
@@ -62,6 +63,9 @@ _LOOP = (
 @click.option("--seed", type=int, metavar="N", help="[default: drawn, and kept]")
 @click.option("--warm-start", metavar="RUN|FILE", help="As in minimize.")
 @click.option("--maximize", is_flag=True, help="Search for the largest value.")
+@click.option("--objectives", type=int, metavar="M", help="Values of each candidate [default: 1].")
+@click.option("--reference", metavar="F,F,...", help="As in minimize.")
+@click.option("--sense", metavar="min,max,...", help="Of each of several objectives.")
 @click.option("--budget", metavar="N", help="Evaluations [default: 10000D].")
 @click.option("--target", metavar="F", help="A value at which the search is over.")
 @click.option("--max-failures", type=int, metavar="N", help="Failed evaluations tolerated.")
@@ -120,7 +124,8 @@ def ask(
 
 
 @click.command(
-    epilog="Example:  evoopt tell runs/a 0 12.5 1 failed   or JSON lines: evoopt tell runs/a -",
+    epilog="Example:  evoopt tell runs/a 0 12.5 1 failed   or with two objectives: 0 12.5 3.1   or "
+    "JSON lines: evoopt tell runs/a -",
     context_settings={"ignore_unknown_options": True},  # -1.5 is a value
 )
 @run_argument
@@ -129,15 +134,16 @@ def ask(
 def tell(run: Path, pairs: tuple[str, ...], json: bool) -> None:
     """Tell the values of candidates, in any order.
 
-    VALUE is a number, or nan or failed for an evaluation without one. With - they are read from
-    stdin, each line like {"id": 3, "value": 1.5}. Says so when the search is over.
+    VALUE is a number, or as many as there are objectives, or nan or failed for an evaluation
+    without one. With - they are read from stdin, each line like {"id": 3, "value": 1.5}, or [1.5,
+    2.5] with two objectives. Says so when the search is over.
     """
     from evoopt.cli.spacefile import space_of
     from evoopt.turns import take_turn
 
-    values = _from_lines(sys.stdin) if pairs == ("-",) else _from_words(pairs)
+    lines = list(sys.stdin) if pairs == ("-",) else None
     with take_turn(run, None, space_of) as turn:
-        turn.tell(values)
+        turn.tell(_from_words(pairs, turn.n_obj) if lines is None else _from_lines(lines))
         stop = turn.stop
         document = _state(turn)
     if json:
@@ -157,7 +163,7 @@ def _words(given: dict[str, Any]) -> Words:
     space, box, dim = words.pop("space"), words.pop("bounds"), words.pop("dim")
     lower, upper = check_bounds(box, dim) if space is None else (space.lower, space.upper)
     if words["warm_start"] is not None:
-        words["warm_start"] = evaluations(words["warm_start"], space)
+        words["warm_start"] = evaluations(words["warm_start"], space, words["objectives"] or 1)
     words |= {"isolate": None, "asynchronous": words["workers"] > 1, "batches": True}
     return Words(lower, upper, Settings(**words), space)
 
@@ -166,11 +172,15 @@ def _state(turn: Turn) -> dict[str, Any]:
     """Where the search stands."""
     result, stop = turn.result, turn.stop
     x: NDArray[float64] | None = result.x
+    front: dict[str, Any] = {}
+    if result.front is not None:
+        front = {"front_size": len(result.front), "hypervolume": result.hypervolume}
     return {
         "evaluations": turn.evaluations,
         "open": len(turn.open()),
-        "f": result.f,
+        "f": result.f if result.front is None else result.f.tolist(),
         "x": None if x is None else x.tolist(),
+        **front,
         "seed": turn.seed,
         "stop": None if stop is None else {"criterion": stop.criterion, "message": str(stop)},
     }
@@ -182,27 +192,45 @@ def _named(item: tuple[str, Any]) -> str:
     return f"{name}={value if isinstance(value, str) else jsonlib.dumps(value, default=str)}"
 
 
-def _from_words(words: tuple[str, ...]) -> dict[int, float | None]:
-    if len(words) % 2:
-        raise ConfigurationError(
-            f"tell must be given pairs of ID and VALUE; got {len(words)} words: {' '.join(words)}"
-        )
-    return _unique((_id(i), _value(f)) for i, f in zip(words[::2], words[1::2], strict=True))
+def _from_words(words: tuple[str, ...], n_obj: int) -> dict[int, Told]:
+    """Ids, each followed by its value, its n_obj values, or the word for none."""
+    pairs: list[tuple[int, Told]] = []
+    left = list(words)
+    while left:
+        i, rest = left[0], left[1:]
+        count = 1 if rest[:1] == [FAILED] else n_obj
+        if len(rest) < count:
+            what = "pairs of ID and VALUE" if n_obj == 1 else f"ID and {n_obj} VALUES each"
+            raise ConfigurationError(
+                f"tell must be given {what}; got {len(words)} words: {' '.join(words)}"
+            )
+        told = [_value(text) for text in rest[:count]]
+        pairs.append((_id(i), _whole(told) if count > 1 else told[0]))
+        left = rest[count:]
+    return _unique(pairs)
 
 
-def _from_lines(lines: Iterable[str]) -> dict[int, float | None]:
+def _from_lines(lines: Iterable[str]) -> dict[int, Told]:
     """JSON lines of ids and values."""
     return _unique(_from_line(line) for line in lines if line.strip())
 
 
-def _from_line(line: str) -> tuple[int, float | None]:
+def _from_line(line: str) -> tuple[int, Told]:
     expected = 'a JSON object like {"id": 3, "value": 1.5}'
     try:
         content = jsonlib.loads(line)
         i, value = content["id"], content["value"]
     except (ValueError, KeyError, TypeError):
         raise ConfigurationError(f"each line must be {expected}; got {line.strip()[:80]}") from None
+    if isinstance(value, list):
+        return _id(str(i)), _whole([_value(str(part)) for part in value])
     return _id(str(i)), None if value is None else _value(str(value))
+
+
+def _whole(values: list[float | None]) -> Told:
+    """The values of several objectives; None where one of them has failed."""
+    numbers = [value for value in values if value is not None]
+    return numbers if len(numbers) == len(values) else None
 
 
 def _id(text: str) -> int:
@@ -222,8 +250,8 @@ def _value(text: str) -> float | None:
         ) from None
 
 
-def _unique(pairs: Iterable[tuple[int, float | None]]) -> dict[int, float | None]:
-    values: dict[int, float | None] = {}
+def _unique(pairs: Iterable[tuple[int, Told]]) -> dict[int, Told]:
+    values: dict[int, Told] = {}
     for i, value in pairs:
         if i in values:
             raise ConfigurationError(f"tell must name each id once; got {i} twice")

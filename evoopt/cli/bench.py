@@ -48,15 +48,25 @@ def bench() -> None:
 @as_json
 def listing(json: bool) -> None:
     """What can be compared: algorithms of ours, and peers."""
-    peers = _module("peers").PEERS
-    own = _module("units").algorithms()
-    rows = [(name, "ours", "see evoopt list algorithms", "") for name in own]
-    rows += [(name, "peer", peer.about, peer.package) for name, peer in peers.items()]
-    headings = ("name", "kind", "what it is", "package")
+    units = _module("units")
+    own = {n: dict.fromkeys(units.algorithms(n)) for n in (1, 2)}
+    peers = {n: units.peers_of(n) for n in (1, 2)}
+    headings = ("name", "kind", "objectives", "what it is", "package")
+    about = "see evoopt list algorithms"
+    rows = [(name, "ours", _where(name, own), about, "") for name in own[1] | own[2]]
+    rows += [
+        (name, "peer", _where(name, peers), peer.about, peer.package)
+        for name, peer in (peers[1] | peers[2]).items()
+    ]
     if json:
         console.document({"algorithms": [dict(zip(headings, row, strict=True)) for row in rows]})
     else:
         console.table(headings, rows, left=len(headings))
+
+
+def _where(name: str, tables: dict[int, Any]) -> str:
+    """The numbers of objectives whose table has the name."""
+    return ", ".join(str(n_obj) for n_obj, table in tables.items() if name in table)
 
 
 @bench.command("compare", epilog=_COMPARE)
@@ -90,6 +100,7 @@ def compare(
     What stands in DIR is not run again: the same call goes on after an interruption, and another
     one adds algorithms, problems or budget. The tables are made of all that is there; area(B) is
     the area under the run-time distribution, over log evaluations, to B per dimension; 1 at best.
+    With two objectives share(B) takes its place: the share of COCO's 58 targets met by then.
     """
     names = [name for text in (algorithms, peers) for name in text.replace(" ", "").split(",")]
     names = list(dict.fromkeys(name for name in names if name))
@@ -199,7 +210,7 @@ def _show(standing: Any) -> None:
     budgets = standing.budgets
     headings = [f"{standing.dim}-D", "problems", "solved", "us/eval"]
     for b in budgets:
-        headings += [f"area({b})", f"less {standing.reference}"]
+        headings += [f"{standing.measure.name}({b})", f"less {standing.reference}"]
     rows = []
     for row in standing.rows:
         micros = "" if row.microseconds is None else f"{row.microseconds:.3g}"

@@ -19,6 +19,7 @@ from evoopt.errors import MISSING_DEPENDENCY, OK, STATE
 EXTRAS = {
     "bench": {"cocoex": "coco-experiment", "cocopp": "cocopp"},
     "bobyqa": {"pybobyqa": "Py-BOBYQA"},
+    "hv": {"moocore": "moocore"},
     "plot": {"matplotlib": "matplotlib"},
     "ray": {"ray": "ray"},
 }

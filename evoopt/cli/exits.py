@@ -34,6 +34,7 @@ _OPTIONS = {
     "words": "PROGRAM",
     "cwd": "PROGRAM",
     "id": "ID",
+    "value": "VALUE",
     "names": "--algorithms or --peers",
 }
 _LOAD = re.compile(r"load_function\('([^']*)'\):")

@@ -25,6 +25,7 @@ from evoopt.cli.words import (
     options,
     placeholders_dim,
     seconds,
+    senses,
     workers,
 )
 from evoopt.errors import ConfigurationError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _FUNCTION_ONLY = (
     "bounds", "space", "x0", "target", "time_limit", "eval_timeout", "max_failures", "isolate",
     "maximize", "vectorized", "engine", "ray_address", "gpus", "asynchronous", "warm_start",
+    "objectives", "reference", "sense",
 )  # fmt: skip
 _SUITE_ONLY = ("function", "instance")
 _EPILOG = "Example:  evoopt minimize mymodule:f --dim 4 --bounds -5 5 --budget 1000D --out runs/f"
@@ -102,13 +104,30 @@ _SUITE = "Problems of a suite"
 )
 @click.option("--maximize", is_flag=True, help="Search for the largest value.", panel=_SEARCH)
 @click.option(
+    "--objectives", type=int, metavar="M", help="Values of each point [default: 1].", panel=_SEARCH
+)
+@click.option(
+    "--reference",
+    metavar="F,F,...",
+    help="Worst values of interest of several objectives: hypervolume counts from there.",
+    panel=_SEARCH,
+)
+@click.option(
+    "--sense", metavar="min,max,...", help="Of each of several objectives.", panel=_SEARCH
+)
+@click.option(
     "--budget",
     metavar="N",
     help="Evaluations: 5000, 1e4, 100D or '100*D' [default: 10000D; 100D for each problem "
     "of a suite].",
     panel=_LIMITS,
 )
-@click.option("--target", metavar="F", help="A value; exit code 1 if it is missed.", panel=_LIMITS)
+@click.option(
+    "--target",
+    metavar="F",
+    help="A value, or a hypervolume; exit code 1 if it is missed.",
+    panel=_LIMITS,
+)
 @click.option("--time-limit", metavar="T", help="90 (seconds), 10m or 2h.", panel=_LIMITS)
 @click.option(
     "--max-failures",
@@ -166,8 +185,9 @@ def minimize(
 
     TARGET is module:function, path/file.py:function, a suite (bbob), or one problem of a suite
     (bbob:f8:d10:i1). A program is given as -- ./sim {x1} {x2}; its value is the last number that
-    it prints, or "f" or "value" of a JSON object in its last line. The run is kept in a folder,
-    from which it can be resumed.
+    it prints, or "f" or "value" of a JSON object in its last line. With --objectives M a function
+    returns M values, a program prints them last. The run is kept in a folder, from which it can be
+    resumed.
     """
     target = chosen_target(target_text, program_words(), named=given["space"] is not None)
     _refuse(target, given)
@@ -216,6 +236,8 @@ def function_words(given: dict[str, Any]) -> dict[str, Any]:
             "--dim must be given, or --x0, or --bounds once per variable; got none of them"
         )
     sigma0 = numbers(given["sigma0"], "--sigma0")
+    reference = numbers(given["reference"], "--reference")
+    maximize = senses(given["sense"], maximize=bool(given["maximize"]))
     isolate, engine = given["isolate"], given["engine"]
     return {
         "dim": dim or len(x0 or box[0]),  # type: ignore[index]  # one of them is there
@@ -235,7 +257,9 @@ def function_words(given: dict[str, Any]) -> dict[str, Any]:
         "max_failures": given["max_failures"],
         "isolate": True if isolate is None and engine is None else isolate,
         "vectorized": bool(given["vectorized"]),
-        "maximize": bool(given["maximize"]),
+        "maximize": maximize,
+        "objectives": _objectives(given, reference, maximize),
+        "reference": reference,
         "options": options(given["own"]),
         "engine": engine,
         "ray_address": given["ray_address"],
@@ -243,6 +267,17 @@ def function_words(given: dict[str, Any]) -> dict[str, Any]:
         "asynchronous": bool(given["asynchronous"]),
         "warm_start": given["warm_start"],
     }
+
+
+def _objectives(
+    given: dict[str, Any], reference: list[float] | None, maximize: bool | list[bool]
+) -> int | None:
+    """How many objectives the words say, or the algorithm needs; None for one."""
+    from evoopt.goal import objectives_of
+    from evoopt.options import least_objectives
+
+    said = objectives_of(given["objectives"], maximize, reference, "minimize")
+    return least_objectives(given["algorithm"]) if said is None else said
 
 
 def _named(given: dict[str, Any]) -> tuple[Space, list[float] | None]:

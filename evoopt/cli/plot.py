@@ -11,13 +11,17 @@ import rich_click as click
 from evoopt.cli import console
 from evoopt.cli.words import choose, numbers
 from evoopt.errors import ConfigurationError
-from evoopt.plots import KINDS, SUITE_KINDS
+from evoopt.plots import KINDS, SINGLE, SUITE_KINDS
 
 _TAKEN = {  # options by kind
     "anytime": ("algorithms", "dim"),
+    "eaf": (),
     "ecdf": ("algorithms", "dim", "groups"),
     "ert": ("algorithms", "targets"),
+    "hypervolume": (),
+    "pareto": (),
 }
+_OF_EITHER = "anytime"  # suite runs or single ones
 _GIVEN_AS = {
     "algorithms": "--algorithms",
     "dim": "--dim",
@@ -53,8 +57,11 @@ def plot(
 
     anytime: best f, sigma, axis ratio and axes against evaluations; of many runs, of suites and
     comparisons, medians with quartile bands.
-    ecdf: run-time distributions of suite runs and comparisons, beside the best of 2009.
+    ecdf: run-time distributions of suite runs and comparisons, beside the best of 2009 or 2016.
     ert: expected run time against dimension, of suite runs and comparisons.
+    pareto: fronts of runs with several objectives, with their ideal, nadir and knee.
+    hypervolume: of such runs against evaluations; medians with quartile bands of three and more.
+    eaf: attainment surfaces of three runs and more, and the differences of two algorithms.
     """
     choose(kind, KINDS, "KIND")
     names = None if algorithms is None else algorithms.replace(" ", "").split(",")
@@ -82,10 +89,12 @@ def _of_suites(kind: str, runs: tuple[Path, ...]) -> bool:
 
     whole = [run for run in runs if is_suite_run(run) or is_comparison(run)]
     single = [run for run in runs if (run / "log.jsonl").exists()]
-    if single and (whole or kind not in ("anytime",)):
-        what = "runs of whole suites" if kind != "anytime" else "either suite runs or single ones"
+    if kind not in SUITE_KINDS and whole:
+        raise ConfigurationError(f"{kind} draws single runs; {whole[0]} is of a whole suite")
+    if single and (whole or kind not in SINGLE):
+        what = "runs of whole suites" if kind != _OF_EITHER else "either suite runs or single ones"
         raise ConfigurationError(
             f"{kind} draws {what}; {single[0]} is a single one"
-            + (": draw anytime" if kind != "anytime" else f", {whole[0]} is not")
+            + (": draw anytime" if kind != _OF_EITHER else f", {whole[0]} is not")
         )
-    return bool(whole) or kind != "anytime"
+    return bool(whole) or kind not in SINGLE

@@ -70,7 +70,8 @@ def status(run: Path, json: bool) -> None:
     stored = read(run)
     if json:
         facts = _document(stored)
-        names = ("run", "state", "evaluations", "f", "sigma", "restarts", "idle_seconds")
+        names = ["run", "state", "evaluations", "f", "sigma", "restarts", "idle_seconds"]
+        names += ["hypervolume", "front_size"] if "hypervolume" in facts else []
         console.document({name: facts.get(name) for name in names})
         return
     console.pairs(_status(stored))
@@ -78,7 +79,9 @@ def status(run: Path, json: bool) -> None:
 
 def _status(stored: Stored) -> list[tuple[str, str]]:
     rows = [("state", _state(stored)), ("evaluations", _of_budget(stored))]
-    rows.append(("f", console.number(stored.f, 10)))
+    several = stored.front is not None
+    rows += [("front", f"{len(stored.front)} points")] if stored.front is not None else []
+    rows.append(("hypervolume" if several else "f", console.number(stored.f, 10)))
     if stored.tally is not None:
         tally = stored.tally
         rows.append(("restarts", str(tally.restarts)))
@@ -125,9 +128,13 @@ def _outcome(stored: Stored) -> list[tuple[str, str]]:
     x = "not in the log; it is drawn again when the run goes on"
     if tally.x is not None:
         x = console.vector(tally.x.tolist(), digits=10)
+    best = [("x", x)]
+    if tally.front is not None:
+        reference = None if tally.reference is None else tally.reference.tolist()
+        best = [("reference", console.vector(reference, digits=10))]
     rows = [
-        *_status(stored)[:3],
-        ("x", x),
+        *_status(stored)[: 3 if tally.front is None else 4],
+        *best,
         ("sigma", "" if math.isnan(tally.sigma) else console.number(tally.sigma)),
         ("axis ratio", "" if math.isnan(tally.axis_ratio) else console.number(tally.axis_ratio)),
         ("restarts", str(tally.restarts)),
@@ -201,4 +208,13 @@ def _document(stored: Stored) -> dict[str, Any]:
             "first_failure": tally.first_failure,
             "idle_seconds": time.time() - _written(stored),
         }
+    if tally is not None and tally.front is not None:
+        content |= {
+            "f": None,
+            "hypervolume": tally.f,
+            "reference": None if tally.reference is None else tally.reference.tolist(),
+            "front_f": tally.front.tolist(),
+        }
+    if stored.front is not None:
+        content["front_size"] = len(stored.front)
     return {**content, "manifest": stored.manifest}

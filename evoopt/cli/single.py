@@ -38,7 +38,7 @@ def minimize_function(
 
     dim, box, space = words.pop("dim"), words.pop("bounds"), words.pop("space")
     if words["warm_start"] is not None:
-        words["warm_start"] = evaluations(words["warm_start"], space)
+        words["warm_start"] = evaluations(words["warm_start"], space, words["objectives"] or 1)
     lower, upper = check_bounds(box, dim) if space is None else (space.lower, space.upper)
     settings = Settings(**words)
     problem = function_problem(target, dim, lower, upper, settings, space)
@@ -57,19 +57,23 @@ def function_problem(
     space: Space | None = None,
 ) -> Problem:
     """The function or program that the target names, as a problem. lower, upper: (dim,)."""
+    from evoopt.goal import check_maximize
     from evoopt.problem import FunctionProblem, load_function
 
+    n_obj = settings.objectives or 1
+    maximize = check_maximize(settings.maximize, n_obj, settings.owner)
     if target.kind == "program":
         from evoopt.evaluators.programs import Program, ProgramProblem
 
         program = Program(target.words, space=space)
-        return ProgramProblem(program, dim, lower, upper, maximize=settings.maximize)
+        return ProgramProblem(program, dim, lower, upper, maximize=maximize, n_obj=n_obj)
     if space is not None:
         return space.problem(
             load_function(target.text),
             name=target.name,
             vectorized=settings.vectorized,
-            maximize=settings.maximize,
+            maximize=maximize,
+            n_obj=n_obj,
         )
     return FunctionProblem(
         load_function(target.text),
@@ -78,7 +82,8 @@ def function_problem(
         upper,
         name=target.name,
         vectorized=settings.vectorized,
-        maximize=settings.maximize,
+        maximize=maximize,
+        n_obj=n_obj,
     )
 
 
@@ -174,11 +179,24 @@ def report(
 
 def as_document(result: Result) -> dict[str, Any]:
     """A result as JSON values but for numbers that are not finite; without its history."""
-    plain = asdict(replace(result, failures=dict(result.failures)))
-    del plain["history"]
+    points = result.front_points
+    plain = asdict(replace(result, failures=dict(result.failures), front=None, front_points=None))
+    del plain["history"], plain["front"], plain["front_points"]
     plain["x"] = None if result.x is None else result.x.tolist()
     plain["mean"] = result.mean.tolist()
     plain["notes"] = list(result.notes)
+    if result.front is not None:
+        plain["f"] = result.f.tolist()
+        plain |= {
+            "hypervolume": result.hypervolume,
+            "reference": result.reference.tolist(),
+            "knee": result.knee,
+            "extremes": list(result.extremes),
+            "front_x": result.front_x.tolist(),
+            "front_f": result.front_f.tolist(),
+        }
+    if points is not None:
+        plain["front_points"] = list(points)
     return plain
 
 
@@ -189,8 +207,14 @@ def as_pairs(result: Result) -> list[tuple[str, str]]:
     reason = result.reason
     number = console.number
     measured = f"value {number(reason.value)}, limit {number(reason.threshold)}"
+    f = "none: no evaluation succeeded"
+    if result.x is not None and result.front is None:
+        f = number(result.f, 10)
+    elif result.front is not None:
+        f = f"{console.vector(result.f.tolist(), digits=10)} at the knee"
     rows = [
-        ("f", number(result.f, 10) if result.x is not None else "none: no evaluation succeeded"),
+        *_about_front(result),
+        ("f", f),
         ("point", "" if result.point is None else named_values(result.point)),
         ("x", "" if result.x is None else console.vector(result.x.tolist(), digits=10)),
         ("success", "yes" if result.success else "no"),
@@ -211,6 +235,19 @@ def as_pairs(result: Result) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
+def _about_front(result: Result) -> list[tuple[str, str]]:
+    """What there is to say of the front of several objectives."""
+    if result.front is None:
+        return []
+    best = [result.front_f[i] for i in result.extremes]
+    return [
+        ("front", f"{len(result.front)} points; evoopt export writes them"),
+        ("hypervolume", console.number(result.hypervolume, 10)),
+        ("reference", console.vector(result.reference.tolist(), digits=10)),
+        ("extremes", " and ".join(console.vector(f.tolist()) for f in best)),
+    ]
+
+
 def _closing_words(result: Result, code: int, quiet: bool) -> None:
     """What to know and what to do next, on stderr."""
     if code == OBJECTIVE_FAILED:
@@ -220,4 +257,6 @@ def _closing_words(result: Result, code: int, quiet: bool) -> None:
         console.note(f"the target was missed: {result.reason.criterion}: {result.reason.message}")
     if not quiet and result.run_dir and result.x is not None:
         run = shlex.quote(result.run_dir)
-        console.note(f"next: evoopt plot anytime {run} -o {run}/anytime.png")
+        plot = f"evoopt plot anytime {run} -o {run}/anytime.png"
+        export = f"evoopt export {run} -o {run}/front.csv"
+        console.note(f"next: {plot if result.front is None else export}")

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import StateError
+from evoopt.found import Found
 from evoopt.plots.course import read_result
+from evoopt.problem import sign_of
 from evoopt.result import Result
 from evoopt.rundir import Record, RunDirectory, decode_values, unpack
 from evoopt.settings import Settings
@@ -55,8 +57,18 @@ class Stored:
 
     @property
     def f(self) -> float:
-        """The best value, in the user's sign; NaN if there is none."""
-        return self.result.f if self.result else self._tally.f
+        """The best value, in the user's sign, or the hypervolume of several objectives; NaN if
+        there is none."""
+        if self.result is None:
+            return self._tally.f
+        return self.result.f if self.result.front is None else self.result.hypervolume
+
+    @property
+    def front(self) -> Array | None:
+        """(k, m) values of the front of several objectives, in the user's sign; else None."""
+        if self.result is None:
+            return self._tally.front
+        return None if self.result.front is None else self.result.front_f
 
     @property
     def _tally(self) -> Tally:
@@ -70,8 +82,11 @@ class Tally:
 
     Attributes:
         evaluations: rows with a value, those not told yet included.
-        f: the best value, in the user's sign; NaN if there is none.
+        f: the best value, in the user's sign, or the hypervolume of several objectives; NaN if
+            there is none.
         x: (dim,) its point, where it is stored.
+        front: (k, m) the front of several objectives, in the user's sign; else None.
+        reference: (m,) of its hypervolume, or None.
         sigma, axis_ratio: of the last generation recorded; NaN if there is none.
         restarts: how many times the search was started again.
         failures: kind -> count. first_failure: kind and message of the first one.
@@ -81,6 +96,8 @@ class Tally:
     evaluations: int = 0
     f: float = math.nan
     x: Array | None = None
+    front: Array | None = None
+    reference: Array | None = None
     sigma: float = math.nan
     axis_ratio: float = math.nan
     restarts: int = 0
@@ -101,9 +118,17 @@ def read(path: Path) -> Stored:
     if result is not None:
         return Stored(path, manifest, FINISHED, result, None)
     state = RUNNING if in_use(path / "log.jsonl") else STOPPED
-    maximize = bool(manifest.get("settings", {}).get("maximize"))
-    tally = summed(directory.records(), maximize)
-    _find_point(directory, tally, -1.0 if maximize else 1.0)
+    settings = manifest.get("settings", {})
+    sign = sign_of(settings.get("maximize") or False)
+    if manifest.get("problem", {}).get("objectives", 1) > 1:
+        best: Best = BestFront(sign, settings.get("reference"))
+        if settings.get("warm_start") is not None:  # known before the search began
+            best.add(sign * np.array(settings["warm_start"][1], dtype=np.float64), {})
+    else:
+        best = BestValue(sign)
+    tally = summed(directory.records(), best)
+    if tally.front is None:
+        _find_point(directory, tally, sign)
     return Stored(path, manifest, state, None, tally)
 
 
@@ -134,10 +159,60 @@ def in_use(file: Path) -> bool:
     return False
 
 
-def summed(records: Iterator[Record], maximize: bool) -> Tally:
-    """The tally of a log."""
+class BestValue:
+    """The best of one objective."""
+
+    def __init__(self, sign: float) -> None:
+        """sign: of the user's values against those of the log."""
+        self._sign = sign
+        self._f = math.inf
+        self._x: Array | None = None
+
+    def add(self, F: Array, record: Record) -> None:
+        """Values of a record. F: (k,)."""
+        F = np.where(np.isfinite(F), F, math.inf)
+        i = int(F.argmin())
+        if F[i] < self._f:
+            self._f = float(F[i])
+            self._x = decode_values(record["X"])[i] if "X" in record else None
+
+    def into(self, tally: Tally) -> None:
+        """Says what was found."""
+        if self._f < math.inf:
+            tally.f, tally.x = self._sign * self._f, self._x
+
+
+class BestFront:
+    """The front of several objectives."""
+
+    def __init__(self, sign: float | Array, reference: Any) -> None:
+        """sign: as in `BestValue`, or (m,). reference: in the user's sign, or None."""
+        self._sign = sign
+        self._reference = reference
+        self._found: Found | None = None
+
+    def add(self, F: Array, record: Record) -> None:
+        """Values of a record. F: (k, m)."""
+        self._found = self._found or Found(F.shape[1], None, watched=False)
+        self._found.add(np.empty((len(F), 0)), F, 0, counted=True)
+
+    def into(self, tally: Tally) -> None:
+        """Says what was found."""
+        if not self._found:
+            tally.front = np.empty((0, 0))
+            return
+        worst = self._sign * self._found.worst
+        tally.reference = worst if self._reference is None else np.array(self._reference)
+        tally.front = self._sign * self._found.archive.F
+        tally.f = self._found.archive.hypervolume_for(self._sign * tally.reference)
+
+
+Best = BestValue | BestFront
+
+
+def summed(records: Iterator[Record], best: Best) -> Tally:
+    """The tally of a log. best: sees all values."""
     tally, epoch = Tally(), 0
-    best, sign = math.inf, -1.0 if maximize else 1.0
     for record in records:
         kind = record["t"]
         if kind in ("gen", "ask"):
@@ -149,18 +224,14 @@ def summed(records: Iterator[Record], maximize: bool) -> Tally:
             for failed, message in record.get("s", {}).values():
                 tally.failures[failed] += 1
                 tally.first_failure = tally.first_failure or f"{failed}: {message}"
-            F = np.where(np.isfinite(F), F, math.inf)
-            i = int(F.argmin())
-            if F[i] < best:
-                best = float(F[i])
-                tally.f = sign * best
-                tally.x = decode_values(record["X"])[i] if "X" in record else None
+            best.add(F, record)
         elif kind == "trace":
             tally.sigma = float(record["g"])
             axes = [float(a) for a in record["a"]]
             tally.axis_ratio = axes[-1] / axes[0] if axes[0] else math.inf
         elif kind == "open":
             tally.processes += 1
+    best.into(tally)
     return tally
 
 

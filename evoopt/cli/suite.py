@@ -23,6 +23,10 @@ _LEGEND = (
     "ERT/D: expected evaluations to a precision of 1e-8, over the dimension; where no run got "
     "there, [the best of COCO's 51 targets that one reached]"
 )
+_SHARES = (
+    "share of COCO's 58 targets of the missing hypervolume met within so many evaluations per "
+    "dimension (3, 32, 316: powers of the root of 10); 2016: as COCO has published"
+)
 _PROBLEM = re.compile(r"(?P<suite>[a-z-]+)_f(?P<function>\d+)_i(?P<instance>\d+)_d(?P<dim>\d+)")
 _TAKEN = ("algorithm", "budget", "seed", "popsize", "restarts")
 
@@ -96,16 +100,22 @@ def _closed(work: Any, path: Path, *, json: bool, quiet: bool) -> int:
     if json:
         console.document(_document(result))
     else:
-        _print_table(result.table)
+        _print_table(result.table, result.shares)
         console.pairs(_paths(result))
     if not quiet:
         console.note(f"next: evoopt plot ecdf {run} -o {run}/ecdf.png")
     return OK
 
 
-def _print_table(cells: Any) -> None:
-    console.table(*_module("table").rows(cells))
-    print(_LEGEND)
+def _print_table(cells: Any, shares: Any) -> None:
+    """The closing table: with two objectives, of the shares of targets."""
+    if shares:
+        headings, body = _module("shares").rows(shares)
+        console.table(headings, body, left=2)
+        print(_SHARES)
+    else:
+        console.table(*_module("table").rows(cells))
+        print(_LEGEND)
     print()
 
 
@@ -131,6 +141,7 @@ def _document(result: Any) -> dict[str, Any]:
         "solved": result.solved,
         "evaluations": result.evaluations,
         "cells": [asdict(cell) for cell in result.table],
+        "shares": [asdict(line) for line in result.shares],
         "run_dir": str(result.out),
         "table": str(result.table_file),
         "picture": str(result.picture) if result.picture else None,
@@ -167,11 +178,13 @@ def _carry_out(problem: Any, settings: Any, path: Path, *, json: bool, quiet: bo
     coco = suites().CocoProblem(problem)
 
     def known(result: Any) -> dict[str, Any]:
-        """Distance to the optimum, and where COCO's data are, which a replay of the log makes."""
+        """How good it is, and where COCO's data are, which a replay of the log makes."""
         restarts = f"-{settings.restarts}" if settings.restarts not in (None, "none") else ""
         label = f"{settings.algorithm}{restarts}"
-        _module("single").run_problem(problem, settings, path, label=label)
+        _, run = _module("single").run_problem(problem, settings, path, label=label)
         part = path / _module("records").PART
+        if coco.n_obj > 1:
+            return {"missing_hypervolume": run.precision, "coco_data": str(part)}
         return {"f_opt": coco.f_opt, "precision": result.f - coco.f_opt, "coco_data": str(part)}
 
     return carry_out(Job(coco, settings, path, known=known), json=json, quiet=quiet)
@@ -200,12 +213,16 @@ def show_suite(path: Path, *, json: bool) -> None:
     records, table = _module("records"), _module("table")
     manifest, runs = records.read_manifest(path), records.read_runs(path)
     cells = table.cells(runs)
+    suite = manifest.selection.suite
+    two = suites().SUITES[suite].n_obj > 1
+    shares = _module("shares").shares(suite, manifest.label, runs) if two else []
     status = suite_facts(path)
     if json:
         content = {**status, "cells": [asdict(cell) for cell in cells], "asked": asdict(manifest)}
+        content["shares"] = [asdict(line) for line in shares]
         console.document(content)
         return
-    _print_table(cells)
+    _print_table(cells, shares)
     console.pairs([(name, str(value)) for name, value in status.items()])
     print()
     chosen = asdict(manifest.selection) | dict(manifest.settings)

@@ -156,6 +156,22 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     return values
 
 
+def senses(text: str | None, *, maximize: bool) -> bool | list[bool]:
+    """Which objectives are maximised, from text like min,max; without it, what `maximize` says.
+
+    Raises:
+        ConfigurationError: the text holds other words, or comes with --maximize.
+    """
+    if text is None:
+        return maximize
+    if maximize:
+        raise ConfigurationError(f"--maximize must be left out with --sense; got --sense {text}")
+    words = text.replace(",", " ").split()
+    if not words or not set(words) <= {"min", "max"}:
+        raise ConfigurationError(f"--sense must be min or max for each objective; got '{text}'")
+    return [word == "max" for word in words]
+
+
 def bounds(pairs: tuple[tuple[str, str], ...], dim: int | None) -> tuple[Any, Any] | None:
     """Lower and upper bounds as arrays, each of one number or of one per variable.
 

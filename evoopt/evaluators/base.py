@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ObjectiveError
-from evoopt.objective import raised_text
+from evoopt.objective import raised_text, values_shape
 from evoopt.problem import Problem, check_values, classified, evaluate
 from evoopt.result import INTERRUPTED, INVALID, RAISED, Failure, Values
 
@@ -91,8 +91,8 @@ def guarded(problem: Problem, X: Array, seeds: Sequence[int] | None) -> Values:
 
 def failed(problem: Problem, k: int, failure: Failure) -> Values:
     """The values of k rows that all failed in the same way."""
-    shape = (k,) if problem.n_obj == 1 else (k, problem.n_obj)
-    return Values(np.full(shape, np.nan), failures=dict.fromkeys(range(k), failure))
+    F = np.full(values_shape(k, problem.n_obj), np.nan)
+    return Values(F, failures=dict.fromkeys(range(k), failure))
 
 
 def merged(batches: Sequence[Batch]) -> Batch:

@@ -6,6 +6,7 @@ input of the interpreter that evaluates it. The answer is the last line on stdou
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evoopt.evaluators.base import guarded
+from evoopt.evaluators.base import failed, guarded
 from evoopt.evaluators.pool import pickled, unpickled
 from evoopt.evaluators.tasks import Outcome, Task
 from evoopt.problem import Problem
@@ -64,8 +65,7 @@ class FunctionTasks:
             failure = Failure(KILLED, "its process ended with exit code 0 and without an answer")
         elif failure.kind == RAISED:
             failure = Failure(KILLED, failure.message.replace("the program", "its process"))
-        shape = (1,) if self._problem.n_obj == 1 else (1, self._problem.n_obj)
-        return Values(np.full(shape, np.nan), failures={0: failure})
+        return failed(self._problem, 1, failure)
 
     def close(self) -> None:
         """Remove the files."""
@@ -87,7 +87,7 @@ def main(place: str) -> None:
     answer = {
         "F": values.F.tolist(),
         "G": None if values.G is None else values.G.tolist(),
-        "failure": None if failure is None else [failure.kind, failure.message],
+        "failure": None if failure is None else list(dataclasses.astuple(failure)),
     }
     sys.stdout.flush()
     os.write(1, f"\n{_ANSWER}{json.dumps(answer)}\n".encode())

@@ -7,7 +7,8 @@
 With a space, its names are the placeholders: ./train --rate={rate} --layers={layers}.
 `{id}` is the number of the candidate, `{{name}}` stands for the text `{name}`. Numbers are written
 so that reading them gives back every bit. f is the last number on stdout; where the last line is a
-JSON object, its "f" (or "value"). No shell reads the command.
+JSON object, its "f" (or "value"). With m objectives these are the last m numbers, or a list of m.
+No shell reads the command.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from evoopt.errors import ConfigurationError, ObjectiveError
 from evoopt.evaluators.base import Batch, merged
 from evoopt.evaluators.printed import value_in
 from evoopt.evaluators.tasks import Outcome, Task
-from evoopt.objective import described
-from evoopt.problem import check_points, classified
+from evoopt.objective import described, values_shape
+from evoopt.problem import check_points, classified, sign_of
 from evoopt.result import Values
 from evoopt.space import Space
 
@@ -165,15 +166,16 @@ class ProgramProblem:
     Attributes:
         program: what is run.
         dim: number of variables. lower, upper: (dim,) bounds, may be infinite.
-        maximize: its value is to be maximised; F holds the negated values.
+        maximize: its value is to be maximised, or those that are True; F holds the negated values.
+        n_obj: number of objectives: so many numbers are read.
     """
 
     program: Program
     dim: int
     lower: Array
     upper: Array
-    maximize: bool = field(kw_only=True, default=False)
-    n_obj: int = field(init=False, default=1)
+    maximize: bool | tuple[bool, ...] = field(kw_only=True, default=False)
+    n_obj: int = field(kw_only=True, default=1)
 
     def __post_init__(self) -> None:
         self.program.check_dim(self.dim)
@@ -197,10 +199,11 @@ class ProgramProblem:
 
     def value(self, outcome: Outcome, deadline: float | None) -> Values:
         """The values of one row, from how its program ended."""
-        f, failure = math.nan, outcome.failure(deadline)
+        F = np.full(values_shape(1, self.n_obj), math.nan)
+        failure = outcome.failure(deadline)
         if failure is None:
-            f, failure = value_in(outcome)
-        F = np.array([-f if self.maximize else f])
+            F[0], failure = value_in(outcome, self.n_obj)
+        F *= sign_of(self.maximize)
         return classified(F, None, {} if failure is None else {0: failure})
 
     def close(self) -> None:
@@ -214,7 +217,7 @@ class ProgramProblem:
         """
         X = check_points(self, X)
         if not len(X):
-            return Values(np.empty(0))
+            return Values(np.empty(values_shape(0, self.n_obj)))
         from evoopt.evaluators.slots import ProcessEvaluator
 
         slots = ProcessEvaluator(self, 1)

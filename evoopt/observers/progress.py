@@ -38,7 +38,7 @@ class Asked(Protocol):
     @property
     def workers(self) -> int: ...
     @property
-    def maximize(self) -> bool: ...
+    def maximize(self) -> bool | tuple[bool, ...]: ...
 
 
 class Display:
@@ -130,8 +130,7 @@ class Progress:
         """What there is to say, as names and texts. now: monotonic seconds."""
         portrait = search.strategy.portrait(search.state)
         rate = self._rate(search.evaluations, now)
-        best = -search.best_f if self._asked.maximize else search.best_f
-        facts = [("best f", f"{best:.8g}" if math.isfinite(best) else "none yet")]
+        facts = self._best(search)
         budget = self._asked.budget
         of = f" of {budget:.0f}" if budget < math.inf else ""
         facts += [("evaluations", f"{search.evaluations}{of}"), ("evals/s", f"{rate:.4g}")]
@@ -148,6 +147,20 @@ class Progress:
         left = self._left(search.evaluations, rate, now)
         if left < math.inf:
             facts.append(("ETA", duration(left)))
+        return facts
+
+    def _best(self, search: Any) -> Facts:
+        """The best value, or of several objectives the front and its hypervolume."""
+        found = search.found
+        if found is None:
+            best = -search.best_f if self._asked.maximize else search.best_f
+            return [("best f", f"{best:.8g}" if math.isfinite(best) else "none yet")]
+        facts = [("front", str(len(found)))]
+        if len(found):
+            volume = found.volume
+            if math.isnan(volume):  # for what would be the reference now
+                volume = found.archive.hypervolume_for(found.worst)
+            facts.append(("hypervolume", f"{volume:.8g}"))
         return facts
 
     def _rate(self, evaluations: int, now: float) -> float:

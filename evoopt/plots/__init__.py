@@ -8,11 +8,15 @@ from __future__ import annotations
 
 KINDS = {
     "anytime": "evoopt.plots.anytime:draw",
+    "eaf": "evoopt.plots.eaf:draw",
     "ecdf": "evoopt_bench.plots:ecdf",
     "ert": "evoopt_bench.ert_plot:ert_against_dimension",
+    "hypervolume": "evoopt.plots.hypervolume:draw",
+    "pareto": "evoopt.plots.pareto:draw",
 }
 SUITE_KINDS = {
     "anytime": "evoopt_bench.anytime_plot:anytime_of_suites",
     "ecdf": KINDS["ecdf"],
     "ert": KINDS["ert"],
 }
+SINGLE = ("anytime", "eaf", "hypervolume", "pareto")  # that are drawn of single runs

@@ -15,7 +15,7 @@ from evoopt.errors import StateError
 from evoopt.journal import traces
 from evoopt.result import History, Result
 from evoopt.rundir import RunDirectory
-from evoopt.runs import loaded
+from evoopt.storage import loaded
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,7 @@ class Course:
         f_opt: the optimal value where it is known, else NaN.
         maximize: values are to be large.
         finished: there is a result.
+        n_obj: number of objectives; of several the history holds the hypervolume.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Course:
     f_opt: float
     maximize: bool
     finished: bool
+    n_obj: int = 1
 
 
 def read_course(path: Path) -> Course:
@@ -61,7 +63,8 @@ def read_course(path: Path) -> Course:
     manifest = directory.manifest
     settings: dict[str, Any] = manifest.get("settings", {})
     problem = manifest.get("problem", {})
-    maximize = bool(settings.get("maximize"))
+    # a hypervolume, which stands in the log with a minus, is to be large
+    maximize = bool(settings.get("maximize")) or problem.get("objectives", 1) > 1
     result = read_result(directory)
     sign = -1.0 if maximize else 1.0
     history = _traced(directory, sign) if result is None else result.history
@@ -80,6 +83,7 @@ def read_course(path: Path) -> Course:
         f_opt=target - COCO_PRECISION if is_coco else math.nan,
         maximize=maximize,
         finished=result is not None,
+        n_obj=problem.get("objectives", 1),
     )
 
 

@@ -2,8 +2,8 @@
 
 An entry is "module:Class"; it is imported when `strategy_class` asks for it, so that looking at the
 names costs nothing. Each class is a dataclass with `default(dim, *, popsize=None)`, which takes the
-strategy's own options by name, and with a field `claims` whose default says what holds for all of
-its instances.
+strategy's own options by name, and `objectives` where the strategy is for several only, and with a
+field `claims` whose default says what holds for all of its instances.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ STRATEGIES: dict[str, str] = {
     "canonical-es": "evoopt.strategies.canonical:CanonicalES",
     "openai-es": "evoopt.strategies.openai:OpenAIES",
     "quadratic": "evoopt.strategies.quadratic:Quadratic",
+    "hmo-cma-es": "evoopt.strategies.compose.hmo:HMOCMAES",
+    "up-mo-cma-es": "evoopt.strategies.upmo:UPMOCMAES",
+    "front-model": "evoopt.strategies.frontmodel:FrontModel",
+    "mo-cma-es": "evoopt.strategies.mocmaes:MOCMAES",
     "random": "evoopt.strategies.random:RandomSearch",
 }
 

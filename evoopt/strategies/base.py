@@ -92,8 +92,11 @@ class Claims:
     drawn: bool = False  # points are made of state and id when they are looked at (`Drawn`)
     sequential: bool = False  # one candidate at a time: a second worker would have nothing to do
     consumes: bool = False  # `tell` reuses the memory of the state it is given: copy to keep one
+    starts: bool = False  # it begins anew by itself, in a box given as start_lower, start_upper
     least_dim: int = 1  # fewer variables are for the strategy named in `instead`
     instead: str = ""
+    least_obj: int = 1  # objectives that it takes
+    most_obj: int | None = 1  # None: any number
 
 
 @runtime_checkable

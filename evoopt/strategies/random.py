@@ -52,7 +52,8 @@ class RandomSearch:
     upper: Array | None = None
     name: str = "random"
     claims: Claims = Claims(
-        options=frozenset({"popsize", "bounds", "inject", "integers", "asynchronous"})
+        options=frozenset({"popsize", "bounds", "inject", "integers", "asynchronous"}),
+        most_obj=None,
     )
 
     @staticmethod
@@ -89,7 +90,8 @@ class RandomSearch:
 
     def tell(self, state: RandomState, population: Population, values: Values) -> RandomState:
         """Nothing is learnt; the rows are counted."""
-        failed = len(population) - int(np.isfinite(values.F).sum())
+        finite = np.isfinite(values.F)
+        failed = len(population) - int((finite if finite.ndim == 1 else finite.all(axis=1)).sum())
         return state._replace(told=state.told + len(population), failed=state.failed + failed)
 
     def batch(self, state: RandomState) -> int:

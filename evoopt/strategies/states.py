@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from evoopt.archive import BiobjectiveArchive, ManyObjectiveArchive
 from evoopt.result import StopReason
 from evoopt.strategies import (
     callback,
     canonical,
     cmaes,
+    frontmodel,
     lmmaes,
     maes,
+    mocmaes,
     openai,
     quadmodel,
     quadratic,
     random,
     sepcmaes,
+    upmo,
 )
 from evoopt.strategies.base import Population
 from evoopt.strategies.collect import GenerationalState, Waiting
-from evoopt.strategies.compose import bounds, categories, integers, mixed, portfolio, restarts
+from evoopt.strategies.compose import (
+    bounds,
+    categories,
+    hmo,
+    integers,
+    mixed,
+    portfolio,
+    restarts,
+    scalarised,
+)
 from evoopt.strategies.conversation import Told
 from evoopt.strategies.course import Course, Growing
 from evoopt.strategies.drawn import Drawn
+from evoopt.strategies.fronts import OpenRows
 
 
 def state_classes() -> dict[str, type]:
@@ -33,6 +47,8 @@ def state_classes() -> dict[str, type]:
         Course,
         Growing,
         StopReason,
+        BiobjectiveArchive,
+        ManyObjectiveArchive,
         cmaes.CMADistribution,
         maes.MADistribution,
         lmmaes.LMDistribution,
@@ -42,6 +58,15 @@ def state_classes() -> dict[str, type]:
         quadratic.QuadraticState,
         quadmodel.Model,
         random.RandomState,
+        mocmaes.MOState,
+        mocmaes.Points,
+        upmo.UPState,
+        upmo.Members,
+        frontmodel.FrontModelState,
+        frontmodel.Evaluated,
+        OpenRows,
+        scalarised.ScalarisedState,
+        hmo.HMOState,
         callback.CallbackState,
         Told,
         bounds.BoundedState,

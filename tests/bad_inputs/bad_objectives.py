@@ -103,7 +103,7 @@ RETURNS: dict[str, Callable[[np.ndarray, float, int], Any]] = {
     "str_bad": lambda x, v, i: "abc" if i == ONCE_AT else v,
     "shape0d": lambda x, v, i: np.array(v),
     "shape1": lambda x, v, i: np.array([v]),
-    "shape2": lambda x, v, i: np.array([v, v]),
+    "shape2": lambda x, v, i: np.array([[v], [v]]),  # of shape (2,) they are two objectives
     "complex": lambda x, v, i: complex(v, 0.0),
     "complex_imag": lambda x, v, i: complex(v, 1.0),
     "raise_once": lambda x, v, i: _once(v, _raise, i),

@@ -12,7 +12,13 @@ import pytest
 
 from evoopt.errors import StateError
 from evoopt.result import Array
-from evoopt_bench.coco_data import CocoRecorder, merge_parts, recorded_evaluations, write_part
+from evoopt_bench.coco_data import (
+    OBSERVED,
+    CocoRecorder,
+    merge_parts,
+    recorded_evaluations,
+    write_part,
+)
 from evoopt_bench.suites import SUITES, ProblemId, select
 
 cocoex = pytest.importorskip("cocoex", reason="needs the extra bench")
@@ -86,11 +92,15 @@ def test_merged_parts_of_every_suite_equal_one_sequential_cocoex_run(
     problems = select(name, function=f"{first},{first + 7}", **numbers).problems()
     monkeypatch.chdir(tmp_path)
     level = cocoex.log_level("error")
+    chosen = f"dimensions: {dims[0]},{dims[1]} function_indices: 1,8"
+    # with two objectives COCO's files name a problem by its place in the suite: it must be whole
+    whole = (
+        ("instances: 1,2", chosen) if spec.n_obj == 1 else ("", f"{chosen} instance_indices: 1,2")
+    )
+    options = "" if spec.n_obj == 1 else OBSERVED
     try:
-        suite = cocoex.Suite(
-            name, "instances: 1,2", f"dimensions: {dims[0]},{dims[1]} function_indices: 1,8"
-        )
-        observer = cocoex.Observer(name, f'result_folder: run algorithm_info: "{INFO}"')
+        suite = cocoex.Suite(name, *whole)
+        observer = cocoex.Observer(name, f'result_folder: run {options} algorithm_info: "{INFO}"')
         for problem, ours in zip(suite, problems, strict=True):
             problem.observe_with(observer)
             for x in _points(ours):

@@ -16,7 +16,6 @@ import pytest
 from evoopt.errors import ConfigurationError, StateError
 from evoopt.strategies import STRATEGIES, claims_of
 from evoopt_bench.compare import _carry_out, compare, run_unit
-from evoopt_bench.peers import PEERS
 from evoopt_bench.records import Progress
 from evoopt_bench.single import problem_seed
 from evoopt_bench.suites import ProblemId, select
@@ -29,6 +28,7 @@ from evoopt_bench.units import (
     algorithms,
     by_algorithm,
     is_comparison,
+    peers_of,
     read_comparison,
 )
 
@@ -194,8 +194,10 @@ def test_an_unknown_name_is_refused_before_a_folder_is_made(tmp_path: Path) -> N
 
 
 def test_every_strategy_can_be_compared_under_a_name_of_its_own() -> None:
-    assert set(algorithms()) | set(PEERS) >= {"auto", *STRATEGIES}
-    assert not set(algorithms()) & set(PEERS)
+    one, two = ({*algorithms(n), *peers_of(n)} for n in (1, 2))
+    assert one | two >= {"auto", *STRATEGIES}
+    for n in (1, 2):
+        assert not set(algorithms(n)) & set(peers_of(n))
 
 
 def test_a_unit_is_the_same_whatever_ran_before_it_in_its_process() -> None:

@@ -160,6 +160,8 @@ def test_a_run_on_any_suite_resumes_to_the_same_bytes(name: str, tmp_path: Path)
     first, last = spec.functions[0], spec.functions[-1]
     target = f"{name}:f{first},{last}:d{spec.dimensions[0]}:i1"
     settings = Settings(algorithm="ma-es", restarts="bipop", budget="20D", seed=5)
+    if spec.n_obj > 1:
+        settings = Settings(algorithm="random", budget="20D", seed=5)
     whole = run_suite(select(target), settings, tmp_path / "whole")
     shutil.copytree(whole.out, tmp_path / "cut")
     for problem in select(target).problems():

@@ -91,7 +91,7 @@ def test_a_peer_that_is_not_installed_is_one_line_with_the_extra(
 ) -> None:
     monkeypatch.setitem(PEERS, "none", Peer(lambda trial: None, "nothing", "no-such-package"))
     with pytest.raises(MissingDependencyError, match=r"peer 'none' needs .*\.\[peers\]"):
-        peers.check_peer("none")
+        peers.check_peer("none", PEERS["none"])
 
 
 def test_the_start_is_the_one_that_a_strategy_of_ours_would_draw() -> None:

@@ -91,8 +91,8 @@ def test_the_median_counts_a_function_never_solved_as_infinite() -> None:
 
 
 def test_the_target_of_several_algorithms_is_one_that_half_of_the_functions_know() -> None:
-    assert ert_plot._reachable({"a": RUNS}) == 1e-1
-    assert ert_plot._reachable({"a": [run(8, 2, 1, {1e3: 1})]}) == 1e1
+    assert ert_plot._reachable({"a": RUNS}, ert_plot.OF_ONE) == 1e-1
+    assert ert_plot._reachable({"a": [run(8, 2, 1, {1e3: 1})]}, ert_plot.OF_ONE) == 1e1
 
 
 @pytest.mark.parametrize("targets", [(1e-1, 1e-8), (0.0,), (-1.0,), (float("nan"),)])

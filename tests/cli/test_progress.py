@@ -41,6 +41,7 @@ class Search:
     state: object = None
     failures: dict[str, int] = field(default_factory=dict)
     strategy: Strategy = field(default_factory=Strategy)
+    found: None = None
 
 
 class Clock:

@@ -13,7 +13,7 @@ import pytest
 
 from evoopt.cli import main, stored
 from evoopt.rundir import RunDirectory
-from evoopt.runs import loaded
+from evoopt.storage import loaded
 
 Cli = Callable[..., Any]
 RASTRIGIN = ("minimize", "obj.py:rastrigin", "--dim", "2", "--bounds", "-5", "5", "--no-isolate")

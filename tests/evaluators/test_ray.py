@@ -75,6 +75,19 @@ def rosenbrock(x):
 
 
 @law
+def values_of_several_objectives_come_as_rows(evaluator, tmp_path):
+    bound = np.full(DIM, np.inf)
+    problem = FunctionProblem(lambda x: (x[0], 1 / x[1]), DIM, -bound, bound, n_obj=2)
+    several = make_evaluator("ray", problem, 2)
+    try:
+        F, failures = evaluated(several, np.array([[1.0, 2, 0], [3, 0, 0]]))
+    finally:
+        several.close()
+    np.testing.assert_array_equal(F, [[1.0, 0.5], [np.nan, np.nan]])
+    assert list(failures) == [1]
+
+
+@law
 def a_search_is_that_of_the_serial_engine_bit_for_bit(evaluator, tmp_path):
     words = {"x0": [0.0] * 5, "sigma0": 0.5, "seed": 7, "budget": 600}
     for algorithm in ("cma-es", "canonical-es"):  # points as rows, and points made by the actors

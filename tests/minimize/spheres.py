@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 
 import evoopt
-from evoopt.options import takes
+from evoopt.options import is_for, takes
 from evoopt.strategies import STRATEGIES
 
 BOX = ([-5.0] * 4, [5.0] * 4)
-SIZED = ("auto", *(name for name in STRATEGIES if takes(name, "popsize")))
-CASES = [(name, None) for name in ("auto", *STRATEGIES)] + [(n, k) for n in SIZED for k in (2, 13)]
+ONE = ("auto", *(name for name in STRATEGIES if is_for(name, 1)))  # objective
+SIZED = ("auto", *(name for name in ONE[1:] if takes(name, "popsize")))
+CASES = [(name, None) for name in ONE] + [(n, k) for n in SIZED for k in (2, 13)]
 
 
 def sphere(x: np.ndarray) -> float:

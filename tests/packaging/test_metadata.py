@@ -78,11 +78,11 @@ def test_every_package_that_the_extras_bring_is_pinned_at_the_installed_version(
 
 
 def test_the_packages_import_what_the_project_depends_on_and_nothing_else() -> None:
-    extras = [line for extra in ("bench", "bobyqa", "plot", "ray") for line in EXTRAS[extra]]
+    extras = [line for extra in ("bench", "bobyqa", "hv", "plot", "ray") for line in EXTRAS[extra]]
     promised = modules([*PROJECT["dependencies"], *extras])
     assert third_party("evoopt") | third_party("benchmarks/evoopt_bench") == promised
     # pypop7 brings half of the field: what is measured against it says how to install it
-    elsewhere = {"numpy", "scipy", "ray", "pypop7"}
+    elsewhere = {"numpy", "scipy", "ray", "pypop7", "moarchiving", "moocore"}
     assert third_party("benchmarks/perf") - elsewhere == modules(EXTRAS["peers"])
 
 

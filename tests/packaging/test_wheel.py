@@ -44,6 +44,7 @@ def test_wheel_holds_both_packages_and_nothing_else(tmp_path: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert tops == {"evoopt", "evoopt_bench", "evoopt_toolkit-0.1.0.dist-info"}
     assert {"evoopt/py.typed", "evoopt_bench/py.typed"} <= set(names)
+    assert "evoopt_bench/data/biobj_references.csv" in names
     assert "evoopt_toolkit-0.1.0.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if "__pycache__" in name]
     assert "evoopt = evoopt.cli:main" in entry_points

@@ -66,7 +66,8 @@ def restarted(build, policy):
 
 
 SERIAL = [name for name in STRATEGIES if claims_of(name).sequential]  # test_callback_solvers
-CASES = {name: strategy_class(name).default for name in STRATEGIES if name not in SERIAL} | {
+SINGLE = [n for n in STRATEGIES if claims_of(n).least_obj == 1 and n not in SERIAL]
+CASES = {name: strategy_class(name).default for name in SINGLE} | {
     "cma-es in a box": in_box("cma-es"),
     "ma-es in a box": in_box("ma-es"),
     "cma-es with BIPOP restarts": restarted(strategy_class("cma-es").default, "bipop"),

@@ -17,11 +17,13 @@ from evoopt.strategies.states import state_classes
 def values_of(F):
     """F as a problem reports it: NaN and a failure for every row that is not finite."""
     F = np.asarray(F, dtype=float)
-    failures = {}
-    for row in np.flatnonzero(~np.isfinite(F)):
-        kind = NAN if np.isnan(F[row]) else POSINF if F[row] > 0 else NEGINF
-        failures[int(row)] = Failure(kind, f"returned {F[row]}")
-    return Values(F=np.where(np.isfinite(F), F, np.nan), failures=failures)
+    rows, failures = F.reshape(len(F), -1), {}
+    is_finite = np.isfinite(rows).all(axis=1)
+    for row in np.flatnonzero(~is_finite):
+        f = rows[row][~np.isfinite(rows[row])][0]
+        kind = NAN if np.isnan(f) else POSINF if f > 0 else NEGINF
+        failures[int(row)] = Failure(kind, f"returned {f}")
+    return Values(F=np.where(is_finite[:, None], rows, np.nan).reshape(F.shape), failures=failures)
 
 
 def generation(strategy, state, fun):
