@@ -2,7 +2,7 @@
 
 When: two smooth objectives and up to some 50 variables: the first evaluations of any search, and
 all of them where the models fit. When not: rugged objectives; it is a part of `hmo-cma-es`, which
-looks whether it pays. Cost: O(n^4) for a model of 4 n points, which proposes one to eight
+looks whether it pays. Cost: O(n^4) for a model of 4 n points, which proposes one to sixteen
 candidates.
 
 The search begins with a step along each coordinate from the best compromise so far. After that it
@@ -50,7 +50,7 @@ _POINTS = 4  # of a model, per variable
 _NEWEST = 1000  # points among which the nearest are looked for
 _P_EXTREME = 0.3  # how often it goes beyond an extreme
 _RADIUS = 0.5  # of the ball, in units of the median distance of the points, at least
-_MOST = 8  # candidates of one model
+_MOST = 16  # candidates of one model
 _PER = 3  # members of the front per variable for each further candidate of one model
 _REACH = 1.0  # from the middle of the gap to that of another one, in those units, at most
 _MISSES = 2  # candidates of a model that do not enter the front, until the others are given up
@@ -190,25 +190,22 @@ class FrontModel:
 
     def ask(self, state: FrontModelState, k: int) -> tuple[Population, FrontModelState]:
         """k candidates: of the first design, then of as many models as it takes."""
-        first, X = state.next_id, list[Array]()
-        while len(X) < k:
-            i = first + len(X)
+        first, X = state.next_id, np.empty((k, self.dim))
+        queue, misses, designed = state.queue, state.misses, state.designed
+        for row, i in enumerate(range(first, first + k)):
             z = rng.normals(state.seed, state.path, i, 1, self.dim + 2)[0]
-            if state.designed <= self.dim:
-                x = self._design(state, z)
-                state = state._replace(designed=state.designed + 1)
-            elif state.queue:
-                x, state = state.queue[0], state._replace(queue=state.queue[1:])
+            if designed <= self.dim:
+                x = self._design(state, designed, z)
+                designed += 1
             else:
-                queue = tuple(self._proposed(state, z))
-                state = state._replace(queue=queue[1:], misses=0)
-                x = queue[0]
-            x = self._unlike(state, x, z)
+                if not queue:
+                    queue, misses = tuple(self._proposed(state, z)), 0
+                x, queue = queue[0], queue[1:]
+            X[row] = x = self._unlike(state, x, z)
             state.open.note(i, x)
-            X.append(x)
-        ids, epochs = new_rows(first, len(X), state.told)
-        rows = np.array(X).reshape(len(X), self.dim)
-        return Population(ids, epochs, rows), state._replace(next_id=first + len(X))
+        ids, epochs = new_rows(first, k, state.told)
+        state = state._replace(queue=queue, misses=misses, designed=designed, next_id=first + k)
+        return Population(ids, epochs, X), state
 
     def _unlike(self, state: FrontModelState, x: Array, z: Array) -> Array:
         """x, or where that is being evaluated already a point near it, on a scale that is drawn."""
@@ -218,12 +215,12 @@ class FrontModel:
         near: Array = x + scale / math.sqrt(self.dim) * z[: self.dim]
         return near
 
-    def _design(self, state: FrontModelState, z: Array) -> Array:
+    def _design(self, state: FrontModelState, step: int, z: Array) -> Array:
         """x0 first, then a step along a coordinate, to a side that is drawn."""
-        if state.designed == 0:
+        if step == 0:
             return state.x0
         x: Array = state.base.copy()
-        x[state.designed - 1] += math.copysign(state.sigma0, z[self.dim])
+        x[step - 1] += math.copysign(state.sigma0, z[self.dim])
         return x
 
     def _proposed(self, state: FrontModelState, z: Array) -> list[Array]:
@@ -348,27 +345,28 @@ class FrontModel:
         """Each row enters the models, and the front if it can."""
         for row in told_rows(population, values.F):
             state = self._learnt(state, row)
-        return state._replace(told=state.told + len(population))
+        return state
 
     def _learnt(self, state: FrontModelState, row: Row) -> FrontModelState:
         mine = state.open.close(row.id) is not None
-        if not (math.isfinite(row.f1) and math.isfinite(row.f2)):
-            misses = state.misses + mine
-            queue = () if misses >= _MISSES else state.queue
-            return state._replace(failed=state.failed + 1, misses=misses, queue=queue)
-        tag = state.next_tag
-        state.evaluated.append(row.x, row.f1, row.f2)
-        removed = state.front.add((row.f1, row.f2), tag)
-        misses, queue = state.misses, state.queue
+        finite = math.isfinite(row.f1) and math.isfinite(row.f2)
+        tag, removed = state.next_tag, None
+        if finite:
+            state.evaluated.append(row.x, row.f1, row.f2)
+            removed = state.front.add((row.f1, row.f2), tag)
         if removed is not None:
             for gone in removed:
                 del state.points[str(gone)]
             state.points[str(tag)] = np.array(row.x)
-        elif mine:
-            misses += 1
-            queue = () if misses >= _MISSES else queue
-        state = state._replace(next_tag=tag + 1, failed=0, misses=misses, queue=queue)
-        return self._moved(state, row) if state.designed <= self.dim else state
+        misses = state.misses + (mine and removed is None)
+        state = state._replace(
+            queue=() if mine and misses >= _MISSES else state.queue,
+            misses=misses,
+            next_tag=tag + 1,
+            told=state.told + 1,
+            failed=0 if finite else state.failed + 1,
+        )
+        return self._moved(state, row) if finite and state.designed <= self.dim else state
 
     @staticmethod
     def _moved(state: FrontModelState, row: Row) -> FrontModelState:

@@ -51,6 +51,7 @@ Three = tuple[float, float, float]
 
 _PARTS = ("front-model", "up-mo-cma-es", "scalarised")
 _MODEL, _UP, _RUNS = range(3)
+_NOBODY = -1  # has asked for an injected row
 _NONE: Three = (0.0, 0.0, 0.0)
 _LEAST_SHARE: Three = (0.1, 0.1, 0.08)  # of the evaluations, of each part
 _MEMORY: Three = (20.0, 20.0, 200.0)  # evaluations per variable over which gains are averaged
@@ -66,6 +67,7 @@ class HMOState(NamedTuple):
         model, up, runs: states of the parts.
         open: id -> (part, the row as the part knows it), of candidates being evaluated.
         gained, counted: hypervolume that each part has gained lately, by how many evaluations.
+        shares: of each part in the next evaluations.
         credit: evaluations that each part has to come. used: that it had.
         turn: the part that is asked, and how many candidates it has left.
         next_id: number of the next candidate. told: rows told that were asked. failed:
@@ -79,6 +81,7 @@ class HMOState(NamedTuple):
     open: OpenRows
     gained: Three
     counted: Three
+    shares: Three
     credit: Three
     used: Three
     turn: tuple[int, int]
@@ -155,6 +158,7 @@ class HMOCMAES:
             open=OpenRows(),
             gained=_NONE,
             counted=_NONE,
+            shares=self._shares(0, _NONE, _NONE),
             credit=_NONE,
             used=_NONE,
             turn=(_MODEL, self.dim + 1),
@@ -170,49 +174,51 @@ class HMOCMAES:
         first, X = state.next_id, list[Array]()
         while len(X) < k:
             part, left = state.turn if state.turn[1] > 0 else self._turn(state)
-            rows, state = self._asked(state, part, min(left, k - len(X)))
+            rows, inside = self._asked(state, part, min(left, k - len(X)))
             for row, x in enumerate(rows.X):
                 mine = rows if len(rows) == 1 else rows.take(np.array([row]))
                 state.open.note(first + len(X), (part, mine))
                 X.append(x)
-            state = state._replace(turn=(part, left - len(rows)))
+            n = len(rows)
+            a, b, c = (
+                old + n * share for old, share in zip(state.credit, state.shares, strict=True)
+            )
+            credit = (a, b, c)
+            state = state._replace(
+                model=inside if part == _MODEL else state.model,
+                up=inside if part == _UP else state.up,
+                runs=inside if part == _RUNS else state.runs,
+                credit=_with(credit, part, credit[part] - n),
+                turn=(part, left - n),
+                next_id=first + len(X),
+            )
         ids, epochs = new_rows(first, k, state.told)
-        X_all = np.array(X).reshape(k, self.dim)
-        return Population(ids, epochs, X_all), state._replace(next_id=first + k)
+        return Population(ids, epochs, np.array(X).reshape(k, self.dim)), state
 
-    def _asked(self, state: HMOState, part: int, k: int) -> tuple[Population, HMOState]:
-        """Up to k candidates of one part, at least one."""
+    def _asked(self, state: HMOState, part: int, k: int) -> tuple[Population, Any]:
+        """Up to k candidates of one part, at least one, and its next state."""
         if part == _MODEL:
-            rows, model = self.model.ask(state.model, k)
-            state = state._replace(model=model)
-        elif part == _UP:
-            rows, up = self.up.ask(state.up, k)
-            state = state._replace(up=up)
-        else:
-            if state.runs.run == 0:
-                state = state._replace(runs=self.runs.measured(state.runs))
-            rows, runs = self.runs.ask(state.runs, k)
-            state = state._replace(runs=runs)
-        shares, n = self.shares(state), len(rows)
-        a, b, c = (old + n * share for old, share in zip(state.credit, shares, strict=True))
-        credit = (a, b, c)
-        return rows, state._replace(credit=_with(credit, part, credit[part] - n))
+            return self.model.ask(state.model, k)
+        if part == _UP:
+            return self.up.ask(state.up, k)
+        runs = self.runs.measured(state.runs) if state.runs.run == 0 else state.runs
+        return self.runs.ask(runs, k)
 
-    def shares(self, state: HMOState) -> Three:
+    def _shares(self, told: int, gained: Three, counted: Three) -> Three:
         """Of the parts, in the next evaluations."""
-        rates = [g / n if n else 0.0 for g, n in zip(state.gained, state.counted, strict=True)]
+        rates = [g / n if n else 0.0 for g, n in zip(gained, counted, strict=True)]
         total = sum(rates)
         a, b, c = (
             max(rate / total if total > 0 else 1 / 3, least)
             for rate, least in zip(rates, _LEAST_SHARE, strict=True)
         )
-        if state.told < _RUNS_BEGIN * self.dim:
+        if told < _RUNS_BEGIN * self.dim:
             c = 0.0
         return a / (a + b + c), b / (a + b + c), c / (a + b + c)
 
     def _turn(self, state: HMOState) -> tuple[int, int]:
         """The part that has most to come, and for how many candidates."""
-        due = [c + share for c, share in zip(state.credit, self.shares(state), strict=True)]
+        due = [c + share for c, share in zip(state.credit, state.shares, strict=True)]
         part = due.index(max(due))
         return part, max(1, self.runs.batch(state.runs)) if part == _RUNS else 1
 
@@ -225,50 +231,56 @@ class HMOCMAES:
         """Each row goes to the part that asked for it; the others see where it came to lie."""
         runs: list[tuple[Population, float, float]] = []
         for row in told_rows(population, values.F):
-            part, mine = state.open.close(row.id) or (None, None)
-            if part is not None:
-                state = self._counted(state, part, row)
+            part, mine = state.open.close(row.id) or (_NOBODY, None)
             if part == _RUNS and mine is not None:
                 runs.append((mine, row.f1, row.f2))
-            state = self._shown(state, part, mine, row)
+            state = self._learnt(state, part, mine, row)
         if not runs:
             return state
         rows, f1, f2 = zip(*runs, strict=True)
         told = Values(np.ascontiguousarray(np.array([f1, f2]).T))
         return state._replace(runs=self.runs.tell(state.runs, stacked(rows), told))
 
-    def _shown(
-        self, state: HMOState, part: int | None, mine: Population | None, row: Row
-    ) -> HMOState:
-        """A row is told to the part that asked for it, if it is not one of the runs, and shown to
-        the others, if it has not failed."""
+    def _learnt(self, state: HMOState, part: int, mine: Population | None, row: Row) -> HMOState:
+        """A row counts for the part that asked for it, and is told to it, if it is not one of the
+        runs, and shown to the others, if it has not failed."""
         F = np.array([[row.f1, row.f2]])
         values, finite = Values(F), math.isfinite(row.f1) and math.isfinite(row.f2)
+        count, told, failed = self._counted(state, part, row), state.told, state.failed
+        if part != _NOBODY:
+            told, failed = told + 1, 0 if finite else failed + 1
         stranger = Population(_STRANGER, _STRANGER, row.x[None])
         model, up, runs = state.model, state.up, state.runs
-        if part == _UP and mine is not None:
-            up = self.up.tell(up, mine, values)
-        elif finite:
-            up = self.up.tell(up, stranger, values)
-        if part == _MODEL and mine is not None:
-            model = self.model.tell(model, mine, values)
-        elif finite:
-            model = self.model.tell(model, stranger, values)
-        if part != _RUNS and finite:
+        if finite or part == _UP:
+            up = self.up.tell(up, mine if part == _UP and mine is not None else stranger, values)
+        if finite or part == _MODEL:
+            shown = mine if part == _MODEL and mine is not None else stranger
+            model = self.model.tell(model, shown, values)
+        if finite and part != _RUNS:
             runs = self.runs.informed(runs, F)
-        return state._replace(model=model, up=up, runs=runs)
+        gained, counted, used = count
+        return state._replace(
+            model=model,
+            up=up,
+            runs=runs,
+            gained=gained,
+            counted=counted,
+            used=used,
+            shares=self._shares(told, gained, counted),
+            told=told,
+            failed=failed,
+        )
 
-    def _counted(self, state: HMOState, part: int, row: Row) -> HMOState:
-        """A row of a part is about to enter: what does it gain?"""
+    def _counted(self, state: HMOState, part: int, row: Row) -> tuple[Three, Three, Three]:
+        """`gained`, `counted` and `used` with a row that is about to enter."""
+        if part == _NOBODY:
+            return state.gained, state.counted, state.used
         gain = gained(state.up.front, row.f1, row.f2)
         keep = 1 - 1 / (_MEMORY[part] * self.dim)
-        finite = math.isfinite(row.f1) and math.isfinite(row.f2)
-        return state._replace(
-            gained=_with(state.gained, part, keep * state.gained[part] + gain),
-            counted=_with(state.counted, part, keep * state.counted[part] + 1),
-            used=_with(state.used, part, state.used[part] + 1),
-            told=state.told + 1,
-            failed=0 if finite else state.failed + 1,
+        return (
+            _with(state.gained, part, keep * state.gained[part] + gain),
+            _with(state.counted, part, keep * state.counted[part] + 1),
+            _with(state.used, part, state.used[part] + 1),
         )
 
     def generation(self, state: HMOState) -> int:
@@ -294,8 +306,8 @@ class HMOCMAES:
 
 def _with(three: Three, i: int, value: float) -> Three:
     """The three with another i-th."""
-    a, b, c = (value if j == i else old for j, old in enumerate(three))
-    return a, b, c
+    a, b, c = three
+    return (value, b, c) if i == 0 else (a, value, c) if i == 1 else (a, b, value)
 
 
 def gained(front: BiobjectiveArchive, f1: float, f2: float) -> float:
