@@ -54,6 +54,8 @@ _MODEL, _UP, _RUNS = range(3)
 _NOBODY = -1  # has asked for an injected row
 _NONE: Three = (0.0, 0.0, 0.0)
 _LEAST_SHARE: Three = (0.1, 0.1, 0.08)  # of the evaluations, of each part
+_FIRST_SHARE: Three = (0.9, 0.1, 0.0)  # of the first evaluations,
+_MODEL_BEGINS = 10  # per variable
 _MEMORY: Three = (20.0, 20.0, 200.0)  # evaluations per variable over which gains are averaged
 _RUNS_BEGIN = 50  # evaluations per variable
 _STRANGER = np.full(1, INJECTED)
@@ -206,6 +208,8 @@ class HMOCMAES:
 
     def _shares(self, told: int, gained: Three, counted: Three) -> Three:
         """Of the parts, in the next evaluations."""
+        if told < _MODEL_BEGINS * self.dim:
+            return _FIRST_SHARE
         rates = [g / n if n else 0.0 for g, n in zip(gained, counted, strict=True)]
         total = sum(rates)
         a, b, c = (
