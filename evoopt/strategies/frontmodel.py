@@ -188,6 +188,10 @@ class FrontModel:
             path=path,
         )
 
+    def designed(self, state: FrontModelState) -> FrontModelState:
+        """A fresh state that goes without the first design: others make the first points."""
+        return state._replace(designed=self.dim + 1)
+
     def ask(self, state: FrontModelState, k: int) -> tuple[Population, FrontModelState]:
         """k candidates: of the first design, then of as many models as it takes."""
         first, X = state.next_id, np.empty((k, self.dim))

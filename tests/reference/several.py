@@ -45,6 +45,7 @@ SEVERAL = {
         for name in STRATEGIES
         if takes_two(name) and claims_of(name).least_obj > 1
     },
+    "hmo-cma-es after cobyqa": (2, of_several("hmo-cma-es", start="cobyqa")),
     "mo-cma-es in generations": (2, of_several("mo-cma-es", steady=False)),
     "mo-cma-es of 2010": (2, of_several("mo-cma-es", steady=False, success="population")),
     "mo-cma-es with three objectives": (3, of_several("mo-cma-es", 3, popsize=12)),

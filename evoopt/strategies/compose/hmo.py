@@ -29,16 +29,20 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoopt import rng
 from evoopt.archive import BiobjectiveArchive
+from evoopt.errors import ConfigurationError
 from evoopt.result import StopReason, Values
 from evoopt.strategies.base import INJECTED, Claims, Path, Population, Portrait, new_rows
+from evoopt.strategies.bobyqa import BOBYQA
+from evoopt.strategies.callback import CallbackSolver
 from evoopt.strategies.cmaes import CMAES
+from evoopt.strategies.cobyqa import COBYQA
 from evoopt.strategies.compose.restarts import Restarts
 from evoopt.strategies.compose.scalarised import Scalarised
 from evoopt.strategies.frontmodel import FrontModel
@@ -51,12 +55,14 @@ Three = tuple[float, float, float]
 
 _PARTS = ("front-model", "up-mo-cma-es", "scalarised")
 _MODEL, _UP, _RUNS = range(3)
+_LOCAL = 3  # the solver that begins, where one was chosen
 _NOBODY = -1  # has asked for an injected row
 _NONE: Three = (0.0, 0.0, 0.0)
 _LEAST_SHARE: Three = (0.1, 0.1, 0.08)  # of the evaluations, of each part
 _FIRST_SHARE: Three = (0.9, 0.1, 0.0)  # of the first evaluations,
 _MODEL_BEGINS = 10  # per variable
 _MEMORY: Three = (20.0, 20.0, 200.0)  # evaluations per variable over which gains are averaged
+_LOCAL_MOST = 5  # evaluations per variable of such a solver; more of them cost the front
 _RUNS_BEGIN = 50  # evaluations per variable
 _STRANGER = np.full(1, INJECTED)
 _MARGIN = 0.1  # of the width of the front, by which the reference point lies beyond the nadir
@@ -66,7 +72,8 @@ class HMOState(NamedTuple):
     """Which part does what; what the parts hold, and `open`, is changed in place.
 
     Attributes:
-        model, up, runs: states of the parts.
+        model, up, runs: states of the parts. local: of the solver that begins, or None.
+        unit: (2,) what its objectives are divided by.
         open: id -> (part, the row as the part knows it), of candidates being evaluated.
         gained, counted: hypervolume that each part has gained lately, by how many evaluations.
         shares: of each part in the next evaluations.
@@ -80,6 +87,8 @@ class HMOState(NamedTuple):
     model: Any
     up: Any
     runs: Any
+    local: Any
+    unit: Array
     open: OpenRows
     gained: Three
     counted: Three
@@ -100,6 +109,7 @@ class HMOCMAES:
 
     Attributes:
         popsize: candidates asked together, at least.
+        local: a solver that begins, on the sum of both objectives; or None.
         start_lower, start_upper: (dim,) box in which the runs begin; None: around x0.
     """
 
@@ -108,13 +118,14 @@ class HMOCMAES:
     model: FrontModel
     up: UPMOCMAES
     runs: Scalarised
+    local: CallbackSolver | None = None
     start_lower: Array | None = None
     start_upper: Array | None = None
     name: str = "hmo-cma-es"
     claims: Claims = Claims(
         monotone=False,
         translation=False,
-        options=frozenset({"popsize", "inject", "asynchronous"}),
+        options=frozenset({"popsize", "inject", "asynchronous", "start"}),
         consumes=True,
         starts=True,
         least_obj=2,
@@ -127,13 +138,19 @@ class HMOCMAES:
         *,
         objectives: int = 2,
         popsize: int | None = None,
+        start: Literal["models", "bobyqa", "cobyqa"] = "models",
         start_lower: Array | None = None,
         start_upper: Array | None = None,
     ) -> HMOCMAES:
         """BIPOP restarts of cma-es for one objective.
 
+        Args:
+            start: what has the first evaluations: the models of both objectives, or a solver on
+                their sum, each divided by its absolute value at x0.
+
         Raises:
-            ConfigurationError: other than two objectives.
+            ConfigurationError: other than two objectives, or an unknown start.
+            MissingDependencyError: Py-BOBYQA is not installed.
         """
         two_objectives(objectives, "hmo-cma-es")
 
@@ -143,8 +160,17 @@ class HMOCMAES:
 
         runs = Restarts(sized(None), sized, "bipop", start_lower, start_upper)
         parts = (FrontModel.default(dim), UPMOCMAES.default(dim), Scalarised(runs))
+        local: CallbackSolver | None = None
+        if start == "bobyqa":
+            local = BOBYQA.default(dim)
+        elif start == "cobyqa":
+            local = COBYQA.default(dim)
+        elif start != "models":
+            raise ConfigurationError(
+                f"hmo-cma-es(start=...) must be models, bobyqa or cobyqa; got {start!r}"
+            )
         lam = 1 if popsize is None else popsize
-        return HMOCMAES(dim, lam, *parts, start_lower, start_upper)
+        return HMOCMAES(dim, lam, *parts, local, start_lower, start_upper)
 
     def init(self, x0: Array, sigma0: float, seed: int, path: Path = ()) -> HMOState:
         """The first candidate is x0."""
@@ -153,8 +179,14 @@ class HMOCMAES:
         if self.start_lower is not None and self.start_upper is not None:
             u = rng.uniforms(seed, path, 0, 1, self.dim)[0]
             start = self.start_lower * (1 - u) + self.start_upper * u
+        model, local = self.model.init(x0, sigma0, seed, (*path, _MODEL)), None
+        if self.local is not None:
+            local = self.local.init(x0, sigma0, seed, (*path, _LOCAL))
+            model = self.model.designed(model)
         return HMOState(
-            model=self.model.init(x0, sigma0, seed, (*path, _MODEL)),
+            model=model,
+            local=local,
+            unit=np.ones(2),
             up=self.up.init(x0, sigma0, seed, (*path, _UP))._replace(next_id=1),  # x0: `model`
             runs=self.runs.init(start, sigma0, seed, (*path, _RUNS)),
             open=OpenRows(),
@@ -163,7 +195,7 @@ class HMOCMAES:
             shares=self._shares(0, _NONE, _NONE),
             credit=_NONE,
             used=_NONE,
-            turn=(_MODEL, self.dim + 1),
+            turn=(_MODEL, self.dim + 1) if local is None else (_LOCAL, 1),
             next_id=0,
             told=0,
             failed=0,
@@ -190,7 +222,8 @@ class HMOCMAES:
                 model=inside if part == _MODEL else state.model,
                 up=inside if part == _UP else state.up,
                 runs=inside if part == _RUNS else state.runs,
-                credit=_with(credit, part, credit[part] - n),
+                local=inside if part == _LOCAL else state.local,
+                credit=credit if part == _LOCAL else _with(credit, part, credit[part] - n),
                 turn=(part, left - n),
                 next_id=first + len(X),
             )
@@ -203,6 +236,8 @@ class HMOCMAES:
             return self.model.ask(state.model, k)
         if part == _UP:
             return self.up.ask(state.up, k)
+        if part == _LOCAL and self.local is not None:
+            return self.local.ask(state.local, 1)
         runs = self.runs.measured(state.runs) if state.runs.run == 0 else state.runs
         return self.runs.ask(runs, k)
 
@@ -222,6 +257,9 @@ class HMOCMAES:
 
     def _turn(self, state: HMOState) -> tuple[int, int]:
         """The part that has most to come, and for how many candidates."""
+        local = state.local
+        if local is not None and not local.is_open and local.ended is None:
+            return _LOCAL, 1
         due = [c + share for c, share in zip(state.credit, state.shares, strict=True)]
         part = due.index(max(due))
         return part, max(1, self.runs.batch(state.runs)) if part == _RUNS else 1
@@ -262,11 +300,22 @@ class HMOCMAES:
             model = self.model.tell(model, shown, values)
         if finite and part != _RUNS:
             runs = self.runs.informed(runs, F)
+        local, unit = state.local, state.unit
+        if part == _LOCAL and self.local is not None and mine is not None and local is not None:
+            if local.evaluations == 0 and finite and F.all():
+                unit = np.abs(F[0])
+            with np.errstate(over="ignore"):  # infinite: it has failed
+                y = (F / unit).sum(axis=1)
+            local = self.local.tell(local, mine, Values(y))
+            if local.evaluations >= _LOCAL_MOST * self.dim:
+                local = None
         gained, counted, used = count
         return state._replace(
             model=model,
             up=up,
             runs=runs,
+            local=local,
+            unit=unit,
             gained=gained,
             counted=counted,
             used=used,
@@ -277,7 +326,7 @@ class HMOCMAES:
 
     def _counted(self, state: HMOState, part: int, row: Row) -> tuple[Three, Three, Three]:
         """`gained`, `counted` and `used` with a row that is about to enter."""
-        if part == _NOBODY:
+        if part in (_NOBODY, _LOCAL):
             return state.gained, state.counted, state.used
         gain = gained(state.up.front, row.f1, row.f2)
         keep = 1 - 1 / (_MEMORY[part] * self.dim)

@@ -103,7 +103,8 @@ class Scalarised:
         if not mine.all():
             population, F = population.take(mine), F[mine]
         w = state.weight
-        y = (F - state.origin) / state.unit @ np.array([w, 1 - w])
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite: it has failed
+            y = (F - state.origin) / state.unit @ np.array([w, 1 - w])
         inner = self.inner.tell(state.inner, population, Values(y))
         state = state._replace(inner=inner)
         run = self.inner.portrait(inner).restarts
