@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from evoopt.checks import refuse
+from evoopt.checks import check_budget, refuse
 from evoopt.evaluators import EVALUATORS, IN_PROCESS
 from evoopt.evaluators.tasks import Tasked
 from evoopt.grid import Kinds
@@ -17,6 +17,7 @@ from evoopt.strategies.compose.restarts import POLICIES
 
 MOST_LOCAL = 50  # variables of the quadratic model: its equations take O(dim^3) a step
 MOST_FULL = 1000  # variables of cma-es: above, a generation takes it over 10 ms
+SHORT = 100  # evaluations per variable, too few for a matrix: reports/2026-11-23-bbob-largescale
 _FOR_SEVERAL = ("hmo-cma-es", "mo-cma-es", "random")  # the first that takes so many objectives
 
 
@@ -76,15 +77,29 @@ def _auto_several(s: Settings, n_obj: int) -> Method:
 
 def _auto(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> Method:
     """A quadratic model first, where it pays, then BIPOP restarts of what fits the dimension."""
-    algorithm = "cma-es" if dim <= MOST_FULL or kinds.is_discrete else "lm-ma-es"
+    algorithm, because = _strategy(s, problem, dim, kinds)
     check_shared(algorithm, s)
     options = check_options(algorithm, s.options, s.owner)
     against = _against_local(s, problem, dim, kinds)
     if against:
-        why = f"auto: {algorithm} without a quadratic model before: {against}"
+        why = f"auto: {algorithm}{because} without a quadratic model before: {against}"
     else:
         why = f"auto: a quadratic model first, then {algorithm} from where it ends"
     return Method(algorithm, s.restarts or "bipop", options, not against, (why,))
+
+
+def _strategy(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> tuple[str, str]:
+    """The evolution strategy, and why not the usual one."""
+    if kinds.is_discrete:
+        return "cma-es", ""
+    if dim > MOST_FULL:
+        return "lm-ma-es", ""
+    plain = s.warm_start is None and not s.options and s.budget is not None
+    if plain and dim >= claims_of("lm-ma-es").least_dim:
+        budget = check_budget(s.budget, problem.dim, s.owner)
+        if budget <= SHORT * dim:
+            return "lm-ma-es", f", as a budget of {budget} is short for {dim} variables,"
+    return "cma-es", ""
 
 
 def _against_local(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> str:
