@@ -379,10 +379,11 @@ class FrontModel:
         f = np.array([row.f1, row.f2])
         if not np.isfinite(state.base_f).all():
             return state._replace(base=np.array(row.x), base_f=f)
-        change = f - state.base_f
-        spread = state.spread + np.abs(change)
-        units = np.where(spread > 0, spread, 1.0)
-        if float((change / units).sum()) < 0:
+        with np.errstate(over="ignore", invalid="ignore"):  # of infinite changes: it stays
+            change = f - state.base_f
+            spread = state.spread + np.abs(change)
+            better = float((change / np.where(spread > 0, spread, 1.0)).sum()) < 0
+        if better:
             return state._replace(base=np.array(row.x), base_f=f, spread=spread)
         return state._replace(spread=spread)
 

@@ -2,57 +2,30 @@
 
 import numpy as np
 import pytest
-from reference import driving, objectives
+from reference import driving, fronts, objectives
 
-from evoopt.hypervolume import hypervolume
-from evoopt.result import Values
 from evoopt.strategies.mocmaes import MOCMAES
 
 N, POPSIZE = 3, 8
 AXES = np.diag(100.0 ** (np.arange(N) / (N - 1)))
 ROTATION = objectives.rotation(N, 5)
 HESSIANS = {"sphere": np.eye(N), "rotated ellipsoid": ROTATION.T @ AXES @ ROTATION}
-REFERENCE = np.array([1.1, 1.1])
-FULL = 1.1**2 - 1 / 6  # hypervolume of the whole front, sqrt(f1) + sqrt(f2) = 1
 MODES = pytest.mark.parametrize("steady", [True, False])
-
-
-ONES = np.ones(N)
-
-
-def double(H, other=ONES):
-    """Two quadratic functions of one shape with optima in 0 and `other`, which are both 1 in the
-    optimum of the other one. Between them lies the Pareto set."""
-
-    def fun(x):
-        return np.array([x @ H @ x, (x - other) @ H @ (x - other)]) / (other @ H @ other)
-
-    return fun
-
-
-def excess(state):
-    """How far the points are above the front, 0 on it: the median."""
-    return np.median(np.sqrt(state.points.F).sum(axis=1) - 1)
-
-
-def gap(state):
-    """What the points leave of the hypervolume of the whole front."""
-    return FULL - hypervolume(state.points.F, REFERENCE)
 
 
 @pytest.mark.parametrize("shape", HESSIANS)
 def test_the_points_converge_linearly_to_the_front(shape):
     """Medians of seeds 0 to 2. Measured: two powers of ten in each 1000 evaluations; and the gap of
     8 points at their best distances, 0.0534 of 1.0433, from above or from below it."""
-    strategy, fun = MOCMAES.default(N, popsize=POPSIZE), double(HESSIANS[shape])
+    strategy, fun = MOCMAES.default(N, popsize=POPSIZE), fronts.double(HESSIANS[shape])
     distances, gaps = [], []
     for seed in range(3):
         state, seen = strategy.init(np.full(N, 2.0), 0.5, seed), []
         for evaluations in (500, 1000, 1000):
             state = driving.run(strategy, state, fun, evaluations // POPSIZE)
-            seen.append(excess(state))
+            seen.append(fronts.excess(state.points.F))
         distances.append(seen)
-        gaps.append(gap(state))
+        gaps.append(fronts.gap(state.points.F))
     first, second, third = np.median(distances, axis=0)
     assert second < first / 10
     assert third < second / 10
@@ -68,8 +41,8 @@ def test_in_generations_the_points_come_near_the_front_and_spread_along_it(succe
     gaps = []
     for seed in range(5):
         state = strategy.init(np.full(N, 2.0), 0.5, seed)
-        state = driving.run(strategy, state, double(HESSIANS["rotated ellipsoid"]), 500)
-        gaps.append(gap(state))
+        state = driving.run(strategy, state, fronts.double(HESSIANS["rotated ellipsoid"]), 500)
+        gaps.append(fronts.gap(state.points.F))
     assert np.median(gaps) < 0.065
 
 
@@ -99,32 +72,22 @@ def test_a_rotated_problem_needs_as_many_evaluations():
         spent = []
         for seed in range(15):
             state, generations = strategy.init(x0, 0.5, seed), 0
-            while generations < 400 and (generations == 0 or gap(state) > 0.08):
+            while generations < 400 and (generations == 0 or fronts.gap(state.points.F) > 0.08):
                 _, _, state = driving.generation(strategy, state, fun)
                 generations += 1
             spent.append(generations)
         return np.median(spent)
 
     R, other = ROTATION, np.array([0.5, 1.0, -0.2])
-    plain = median(start, double(AXES, other))
-    rotated = median(R.T @ start, double(R.T @ AXES @ R, R.T @ other))
+    plain = median(start, fronts.double(AXES, other))
+    rotated = median(R.T @ start, fronts.double(R.T @ AXES @ R, R.T @ other))
     assert plain < 400
     assert 0.8 < rotated / plain < 1.25
 
 
-def same_search(strategy, transform, seed=3, generations=40):
+def same_search(strategy, transform):
     """Whether the points asked are the same, bit for bit, with the values told transformed."""
-    runs = []
-    for change in (lambda F: F, transform):
-        state, seen = strategy.init(np.full(N, 2.0), 0.5, seed), []
-        for _ in range(generations):
-            rows, state = strategy.ask(state, strategy.popsize)
-            F = np.array([double(AXES)(x) for x in rows.X])
-            F = np.round(F * 2**30) / 2**30  # so that whole shifts are exact
-            state = strategy.tell(state, rows, Values(change(F)))
-            seen.append(rows.X.tobytes())
-        runs.append(seen)
-    return runs[0] == runs[1]
+    return fronts.same_search(strategy, np.full(N, 2.0), fronts.double(AXES), transform)
 
 
 @MODES

@@ -372,7 +372,7 @@ def gained(front: BiobjectiveArchive, f1: float, f2: float) -> float:
     low1, high2 = min((f1, f2), first)
     low2, high1 = min((f2, f1), last[::-1])
     width, height = high1 - low1, high2 - low2
-    if not (width > 0 and height > 0):
+    if not width * height > 0:  # a line, or a product too small for a number
         return 0.0
     corner = (high1 + _MARGIN * width, high2 + _MARGIN * height)
     gain = front.gain((f1, f2), corner) / (width * height)

@@ -138,9 +138,10 @@ class Scalarised:
     def measured(state: ScalarisedState) -> ScalarisedState:
         """The run under way is measured by the front as it is now."""
         origin = np.array([state.least1[0], state.least2[1]])
-        unit = np.array([state.least2[0], state.least1[1]]) - origin
         if not np.isfinite(origin).all():
             return state
+        with np.errstate(over="ignore"):  # infinite: no unit
+            unit = np.array([state.least2[0], state.least1[1]]) - origin
         unit = np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
         return state._replace(origin=origin, unit=unit)
 
