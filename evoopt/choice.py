@@ -54,7 +54,7 @@ def method(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> Method:
     if s.restarts is not None and s.restarts not in POLICIES:
         raise refuse(s.owner, "restarts", f"one of {', '.join(POLICIES)}", s.restarts)
     if s.algorithm == AUTO and problem.n_obj > 1:
-        return _auto_several(s, problem.n_obj)
+        return _auto_several(s, problem.n_obj, kinds)
     if s.algorithm == AUTO:
         return _auto(s, problem, dim, kinds)
     strategy_class(s.algorithm, s.owner)  # refuses an unknown name, with a suggestion
@@ -67,9 +67,11 @@ def method(s: Settings, problem: Problem, dim: int, kinds: Kinds) -> Method:
     return Method(algorithm, s.restarts or "none", options, False, notes)
 
 
-def _auto_several(s: Settings, n_obj: int) -> Method:
+def _auto_several(s: Settings, n_obj: int, kinds: Kinds) -> Method:
     """What searches for a front best, as far as it takes so many objectives."""
     algorithm = next(n for n in _FOR_SEVERAL if n in STRATEGIES and is_for(n, n_obj))
+    if kinds.is_discrete:
+        check_discrete(algorithm, s.owner, n_obj, asked=AUTO)
     check_shared(algorithm, s, n_obj)
     options = check_options(algorithm, s.options, s.owner)
     return Method(algorithm, "none", options, False, (f"auto: {algorithm}: {n_obj} objectives",))

@@ -124,7 +124,7 @@ class Front:
         if k >= len(self):
             return self
         choose = _greedy_pairs if self.F.shape[1] == 2 else _greedy
-        rows = sorted(choose(self._minimized, self._minimized_reference, int(k)))
+        rows = sorted(choose(*_evened(self._minimized, self._minimized_reference), int(k)))
         return Front(self.X[rows], self.F[rows], self.reference, self.maximize)
 
     @property
@@ -151,6 +151,14 @@ class Front:
 
 def _signs(maximize: tuple[bool, ...], m: int) -> Array:
     return np.where(maximize, -1.0, 1.0) if maximize else np.ones(m)
+
+
+def _evened(F: Array, reference: Array) -> tuple[Array, Array]:
+    """Values and reference in units, powers of 2, in which volumes neither overflow nor vanish; the
+    order of all volumes stays as it is. F: (N, m), reference: (m,)."""
+    _, exponent = np.frexp(reference / 2 - F.min(axis=0) / 2)
+    with np.errstate(over="ignore"):  # far beyond the reference: inf, which adds nothing
+        return np.ldexp(F, -exponent), np.ldexp(reference, -exponent)
 
 
 def _greedy_pairs(F: Array, reference: Array, k: int) -> list[int]:

@@ -52,8 +52,9 @@ def hypervolume(F: Array, reference: Array) -> float:
     if not len(F):
         return 0.0
     if F.shape[1] == 2:
-        width, height = _strips(F[np.argsort(F[:, 0])], reference)
-        return math.fsum(width * height)
+        with np.errstate(over="ignore"):  # of values beyond 1e154: inf
+            width, height = _strips(F[np.argsort(F[:, 0])], reference)
+            return math.fsum(width * height)
     return float(moocore().hypervolume(F, ref=reference))
 
 

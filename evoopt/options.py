@@ -156,8 +156,14 @@ def check_shared(algorithm: str, settings: Settings, n_obj: int = 1) -> None:
             )
 
 
-def check_discrete(algorithm: str, owner: str, n_obj: int = 1) -> None:
+def check_discrete(algorithm: str, owner: str, n_obj: int = 1, *, asked: str | None = None) -> None:
     """Refuses a strategy of real numbers for a problem with other variables.
+
+    Args:
+        algorithm: name of the strategy.
+        owner: of the call.
+        n_obj: objectives of the problem.
+        asked: what the user named, where it was something else.
 
     Raises:
         ConfigurationError: this is one.
@@ -165,9 +171,10 @@ def check_discrete(algorithm: str, owner: str, n_obj: int = 1) -> None:
     if not takes(algorithm, "integers"):
         names = [*(["auto"] if n_obj == 1 else []), *takers("integers", n_obj)]
         several = "" if n_obj == 1 else f" and there are {n_obj} objectives"
+        one_of = "one of " if len(names) > 1 else ""
         raise ConfigurationError(
-            f"{owner}(algorithm=...) must be one of {', '.join(names)} where a "
-            f"variable is discrete{several}; got {algorithm!r}"
+            f"{owner}(algorithm=...) must be {one_of}{', '.join(names)} where a "
+            f"variable is discrete{several}; got {asked or algorithm!r}"
         )
 
 

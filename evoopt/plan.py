@@ -172,7 +172,19 @@ def resolve(problem: Problem, settings: Settings) -> Plan:
     if popsize is None and strategy.popsize < least and takes(how.algorithm, "popsize"):
         grown = f"popsize={least} ({POPSIZE_PER_WORKER:g} per worker)"
         return replace(plan, popsize=least, notes=(*notes, grown))
-    return plan
+    return replace(plan, notes=(*notes, *_idle(plan, strategy)))
+
+
+def _idle(plan: Plan, strategy: Strategy) -> tuple[str, ...]:
+    """A note on workers that wait for the end of generations that are smaller than they are many,
+    where nobody chose them so. A local search at first waits for each value anyway."""
+    busy, workers = strategy.popsize, plan.workers
+    if plan.asynchronous or plan.local or plan.popsize is not None or busy >= workers:
+        return ()
+    return (
+        f"{busy} of {workers} workers at a time, as many as there are candidates a generation; "
+        f"popsize={workers} or asynchronous gives work to all",
+    )
 
 
 def build(plan: Plan) -> Strategy:

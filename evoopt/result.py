@@ -228,8 +228,9 @@ class Result:
 
     def _front_text(self) -> str:
         """Size and hypervolume of the front, and its knee."""
+        size = len(self._front)
         lines = (
-            f"front        {len(self._front)} points, the knee below",
+            f"front        {size} point{'' if size == 1 else 's'}, the knee below",
             f"hypervolume  {self.hypervolume:.10g}, counted from {_numbers(self.reference)}",
             f"f            {_numbers(self.f)}",
         )

@@ -29,6 +29,8 @@ from evoopt.search import Search
 from evoopt.settings import Settings
 from evoopt.space import Space
 from evoopt.storage import as_plain, loaded, stored
+from evoopt.strategies.base import Strategy
+from evoopt.strategies.compose.bounds import Bounded
 
 Array = NDArray[np.float64]
 
@@ -36,6 +38,10 @@ Array = NDArray[np.float64]
 _PLACE_OF_WORK = (
     "workers", "isolate", "eval_timeout", "time_limit", "engine", "ray_address", "gpus",
 )  # fmt: skip
+
+
+class AnotherRunError(StateError):
+    """A folder holds a run that was asked for in other words."""
 
 
 @dataclass
@@ -95,6 +101,8 @@ class Run:
 def take_up(path: str | os.PathLike[str], problem: Problem, plan: Plan) -> Run:
     """The run in `path`: a new one, or the one that is there if it was asked for in the same words.
 
+    A run in other words that has evaluated nothing is given up for the new one.
+
     Raises:
         StateError: another run is there, or it is damaged or in use.
     """
@@ -105,6 +113,13 @@ def take_up(path: str | os.PathLike[str], problem: Problem, plan: Plan) -> Run:
     directory = RunDirectory.open(folder)
     try:
         return Run(directory, continued(directory, problem, plan), fresh=False)
+    except AnotherRunError:
+        if directory.manifest.get("kind") != "minimize" or not directory.holds_nothing():
+            directory.close()
+            raise
+        # it ended before its first value, perhaps to be asked for in better words
+        directory.discard()
+        return take_up(path, problem, plan)
     except BaseException:
         directory.close()
         raise
@@ -124,7 +139,7 @@ def continued(directory: RunDirectory, problem: Problem, plan: Plan) -> Plan:
     before = {"settings": had, "problem": there.get("problem")}
     if here != before:
         word = _differing(here["problem"], before["problem"] or {}) or _differing(asked, had)
-        raise StateError(
+        raise AnotherRunError(
             f"{directory.path} holds another run ({word}); give another folder, or the same words"
         )
     again = resolve(problem, replace(plan.settings, seed=there["seed"]))
@@ -241,10 +256,8 @@ def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None
         x, f = (None, math.nan) if front is None else (front.X[front.knee], front.F[front.knee])
         course = _volumes(search, front, history)
     found = x is not None
-    account = getattr(search.strategy, "account", None)  # what a composition ran, and why
     notes = plan.notes if search.lateness is None else (*plan.notes, search.lateness.note())
-    if account is not None:
-        notes = (*notes, *account(search.state))
+    notes = (*notes, *_account(search.strategy, search.state))
     converged = reason.converged or getattr(search.state, "converged", 0) > 0
     success = found and (reason.criterion == "ftarget" if plan.target > -math.inf else converged)
     return Result(
@@ -270,6 +283,14 @@ def finished(search: Search, plan: Plan, reason: StopReason, run_dir: str | None
         front=front,
         front_points=_points(front, plan.space),
     )
+
+
+def _account(strategy: Strategy, state: Any) -> tuple[str, ...]:
+    """What a composition ran, and why; also of one in a box."""
+    if isinstance(strategy, Bounded):
+        return _account(strategy.inner, state.inner)
+    account = getattr(strategy, "account", None)
+    return () if account is None else account(state)
 
 
 def _points(front: Front | None, space: Space | None) -> tuple[dict[str, Any], ...] | None:

@@ -42,8 +42,8 @@ def check_warm_start(given: Any, dim: int, goal: Goal, owner: str) -> tuple[Arra
     except (TypeError, ValueError):
         raise refuse(owner, "warm_start", expected, given) from None
     if X.ndim != 2 or X.shape[1] != dim or F.shape != values_shape(len(X), goal.n_obj):
-        shapes = f"shapes {X.shape} and {F.shape}"
-        raise ConfigurationError(f"{owner}(warm_start=...) must be {expected}; got {shapes}")
+        got = f"shapes {X.shape} and {F.shape}{_of_several(X, F, dim, goal.n_obj)}"
+        raise ConfigurationError(f"{owner}(warm_start=...) must be {expected}; got {got}")
     good = np.isfinite(F) if goal.n_obj == 1 else np.isfinite(F).all(axis=1)
     if not good.any() or not np.isfinite(X).all():
         what = "no finite value" if not good.any() else "a point that is not finite"
@@ -51,6 +51,16 @@ def check_warm_start(given: Any, dim: int, goal: Goal, owner: str) -> tuple[Arra
             f"{owner}(warm_start=...) must hold finite points and a finite value; got {what}"
         )
     return X[good], sign_of(goal.maximize) * F[good]
+
+
+def _of_several(X: Array, F: Array, dim: int, n_obj: int) -> str:
+    """A way out, where the points have values of another number of objectives; of a file the
+    columns before the last n_obj ones were taken for coordinates. X, F: of any shape."""
+    if X.ndim != 2 or F.shape[:1] != X.shape[:1]:
+        return ""
+    columns = X.shape[1] + (1 if F.ndim == 1 else F.shape[1])
+    others = columns - dim
+    return f"; for {others} objectives say objectives={others}" if others > 1 else ""
 
 
 def balanced(X: Array, F: Array) -> tuple[Array, tuple[str, ...]]:

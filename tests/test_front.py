@@ -73,6 +73,20 @@ def test_choices_do_not_depend_on_the_units_of_the_objectives(m):
     assert other.hypervolume == pytest.approx(front.hypervolume * scale.prod())
 
 
+@pytest.mark.parametrize("m", [2, 3])
+@pytest.mark.parametrize("exponent", [-900, -600, 600, 900])
+def test_a_subset_does_not_depend_on_whether_volumes_overflow_or_vanish(m, exponent):
+    front = convex(40, m)
+    scaled = Front(front.X, np.ldexp(front.F, exponent), np.ldexp(front.reference, exponent))
+    assert scaled.subset(7).X.tolist() == front.subset(7).X.tolist()
+
+
+def test_the_hypervolume_of_values_out_of_all_bounds_is_infinite():
+    assert (
+        volumes.hypervolume(np.array([[1e200, 0.0], [0.0, 1e200]]), np.full(2, 2e200)) == math.inf
+    )
+
+
 def test_the_knee_is_where_the_front_bulges_to_the_ideal():
     F = np.array([[0, 100], [1, 90], [10, 12], [60, 8], [100, 0]])
     assert Front(F, F, F.max(axis=0)).knee == 2

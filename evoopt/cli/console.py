@@ -28,6 +28,11 @@ def number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits}g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """1 point, 2 points."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def vector(values: Sequence[float] | None, most: int = 10, digits: int = 6) -> str:
     """[1, 2.5, ...], cut after `most` numbers."""
     if values is None:

@@ -28,6 +28,7 @@ COMPLETE = "_EVOOPT_COMPLETE"  # what the completion script sets when it asks fo
 _OPTIONS = {
     "fun": "TARGET",
     "run_dir": "--out",
+    "runs": "RUN",
     "path": "--out",
     "to_record": "--to",
     "options": "--set",
@@ -38,6 +39,7 @@ _OPTIONS = {
     "names": "--algorithms or --peers",
 }
 _LOAD = re.compile(r"load_function\('([^']*)'\):")
+_SAY = re.compile(r"\bsay (objectives)=(\d+)")  # a way out
 _CALL = re.compile(r"\b\w+(?:\.\w+)?\((\w+)=\.\.\.\)")
 
 
@@ -79,6 +81,7 @@ def in_options(message: str) -> str:
         return _OPTIONS.get(call[1]) or f"--{call[1].replace('_', '-')}"
 
     message = _LOAD.sub(r"TARGET '\1':", message)
+    message = _SAY.sub(r"say --\1 \2", message)
     return _CALL.sub(option, message)
 
 

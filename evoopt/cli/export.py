@@ -36,6 +36,7 @@ def export(run: Path, output: Path | None, subset: int | None, every: bool) -> N
     from evoopt.earlier import evaluations
     from evoopt.rundir import RunDirectory
 
+    _refuse(run, subset)
     about = RunDirectory.read(run).manifest.get("problem", {})
     space = space_of(about["space"], f"{run}/manifest.json") if "space" in about else None
     if every and subset is not None:
@@ -54,6 +55,18 @@ def export(run: Path, output: Path | None, subset: int | None, every: bool) -> N
     with output.open("w", newline="") as file:
         csv.writer(file).writerows([[*names, *values], *table])
     console.note(f"{len(table)} lines in {output}")
+
+
+def _refuse(run: Path, subset: int | None) -> None:
+    """What cannot be written."""
+    from evoopt.cli.suite import a_problem_of, is_comparison, is_suite_run
+
+    if subset is not None and subset < 1:
+        raise ConfigurationError(f"--subset must be a positive whole number; got {subset}")
+    if is_suite_run(run) or is_comparison(run):
+        raise ConfigurationError(
+            f"RUN must be a single run; {run} is of a whole suite: export {a_problem_of(run)}"
+        )
 
 
 def _best(run: Path, space: Space | None, subset: int | None) -> Rows:

@@ -44,6 +44,15 @@ _ENGINES = {
     ),
 }
 
+_ELSEWHERE = {  # what else there is to list, and where it stands
+    "peers": "see evoopt bench list",
+    "functions": "see evoopt list suites",
+    "problems": "see evoopt list suites",
+    "options": "see evoopt list algorithms --options",
+    "kinds": "see evoopt plot --help",
+    "plots": "see evoopt plot --help",
+}
+
 
 @click.command("list", epilog="Example:  evoopt list algorithms")
 @click.argument("what", metavar="algorithms|suites|engines|runs")
@@ -68,6 +77,10 @@ def listing(what: str, folder: Path, options: bool, json: bool) -> None:
     }
     if options and what != "algorithms":
         raise ConfigurationError(f"--options is for algorithms; got '{what}'")
+    if what in _ELSEWHERE:
+        raise ConfigurationError(
+            f"list must be one of {', '.join(tables)}; got '{what}': {_ELSEWHERE[what]}"
+        )
     headings, rows = tables[choose(what, tables, "list")]()
     if json:
         console.document({what: [dict(zip(headings, row, strict=True)) for row in rows]})
@@ -126,7 +139,7 @@ def _runs(folder: Path) -> Table:
 
 
 def _about(path: Path) -> tuple[str, str, str, str, str]:
-    """Problem, algorithm, state, evaluations, best f of a run."""
+    """Problem, algorithm, state, evaluations, best f (or hypervolume) of a run."""
     from evoopt.cli.stored import read
     from evoopt.cli.suite import is_comparison, is_suite_run, suite_facts
 
@@ -147,8 +160,9 @@ def _about(path: Path) -> tuple[str, str, str, str, str]:
     except StateError:
         return "?", "?", f"damaged: see evoopt show {path}", "?", "?"
     problem = stored.manifest.get("problem", {})
+    several = f", {problem['objectives']} objectives" if "objectives" in problem else ""
     return (
-        f"{problem.get('name')}, {problem.get('dim')}-D",
+        f"{problem.get('name')}, {problem.get('dim')}-D{several}",
         str(stored.manifest.get("label")),
         stored.state,
         str(stored.evaluations),

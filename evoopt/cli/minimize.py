@@ -237,7 +237,7 @@ def function_words(given: dict[str, Any]) -> dict[str, Any]:
         )
     sigma0 = numbers(given["sigma0"], "--sigma0")
     reference = numbers(given["reference"], "--reference")
-    maximize = senses(given["sense"], maximize=bool(given["maximize"]))
+    maximize = senses(given["sense"], given["objectives"], maximize=bool(given["maximize"]))
     isolate, engine = given["isolate"], given["engine"]
     return {
         "dim": dim or len(x0 or box[0]),  # type: ignore[index]  # one of them is there

@@ -60,7 +60,8 @@ def plot(
     ecdf: run-time distributions of suite runs and comparisons, beside the best of 2009 or 2016.
     ert: expected run time against dimension, of suite runs and comparisons.
     pareto: fronts of runs with several objectives, with their ideal, nadir and knee.
-    hypervolume: of such runs against evaluations; medians with quartile bands of three and more.
+    hypervolume: of such runs against evaluations; medians with quartile bands of three and more
+    (of suites: anytime).
     eaf: attainment surfaces of three runs and more, and the differences of two algorithms.
     """
     choose(kind, KINDS, "KIND")
@@ -85,12 +86,16 @@ def _refuse(kind: str, given: dict[str, Any], of_suites: bool) -> None:
 
 def _of_suites(kind: str, runs: tuple[Path, ...]) -> bool:
     """Whether the runs are of suites; all of them are, or none."""
-    from evoopt.cli.suite import is_comparison, is_suite_run
+    from evoopt.cli.suite import a_problem_of, is_comparison, is_suite_run
 
     whole = [run for run in runs if is_suite_run(run) or is_comparison(run)]
     single = [run for run in runs if (run / "log.jsonl").exists()]
     if kind not in SUITE_KINDS and whole:
-        raise ConfigurationError(f"{kind} draws single runs; {whole[0]} is of a whole suite")
+        one = a_problem_of(whole[0])
+        raise ConfigurationError(
+            f"{kind} draws single runs; {whole[0]} is of a whole suite: draw {one}; or "
+            f"{_OF_EITHER}, which has the hypervolume of bbob-biobj against evaluations"
+        )
     if single and (whole or kind not in SINGLE):
         what = "runs of whole suites" if kind != _OF_EITHER else "either suite runs or single ones"
         raise ConfigurationError(

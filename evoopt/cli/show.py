@@ -80,7 +80,8 @@ def status(run: Path, json: bool) -> None:
 def _status(stored: Stored) -> list[tuple[str, str]]:
     rows = [("state", _state(stored)), ("evaluations", _of_budget(stored))]
     several = stored.front is not None
-    rows += [("front", f"{len(stored.front)} points")] if stored.front is not None else []
+    if stored.front is not None:
+        rows.append(("front", console.counted(len(stored.front), "point")))
     rows.append(("hypervolume" if several else "f", console.number(stored.f, 10)))
     if stored.tally is not None:
         tally = stored.tally

@@ -241,7 +241,7 @@ def _about_front(result: Result) -> list[tuple[str, str]]:
         return []
     best = [result.front_f[i] for i in result.extremes]
     return [
-        ("front", f"{len(result.front)} points; evoopt export writes them"),
+        ("front", f"{console.counted(len(result.front), 'point')}; evoopt export writes the front"),
         ("hypervolume", console.number(result.hypervolume, 10)),
         ("reference", console.vector(result.reference.tolist(), digits=10)),
         ("extremes", " and ".join(console.vector(f.tolist()) for f in best)),
@@ -257,6 +257,7 @@ def _closing_words(result: Result, code: int, quiet: bool) -> None:
         console.note(f"the target was missed: {result.reason.criterion}: {result.reason.message}")
     if not quiet and result.run_dir and result.x is not None:
         run = shlex.quote(result.run_dir)
-        plot = f"evoopt plot anytime {run} -o {run}/anytime.png"
-        export = f"evoopt export {run} -o {run}/front.csv"
-        console.note(f"next: {plot if result.front is None else export}")
+        several = result.front is not None
+        kind = "pareto" if several else "anytime"
+        export = f"; evoopt export {run} -o {run}/front.csv" if several else ""
+        console.note(f"next: evoopt plot {kind} {run} -o {run}/{kind}.png{export}")

@@ -274,6 +274,12 @@ def problem_folders(path: Path) -> list[Path]:
     return [folder for folder in folders if (folder / "log.jsonl").exists()]
 
 
+def a_problem_of(path: Path) -> str:
+    """Words that name the run of one problem of a whole suite, where there is one by itself."""
+    folders = problem_folders(path) if is_suite_run(path) else []
+    return f"one of its problems, as {folders[0]}" if folders else "the run of one problem"
+
+
 class SuiteProgress:
     """How a suite run goes, on stderr."""
 

@@ -156,11 +156,12 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     return values
 
 
-def senses(text: str | None, *, maximize: bool) -> bool | list[bool]:
+def senses(text: str | None, objectives: int | None, *, maximize: bool) -> bool | list[bool]:
     """Which objectives are maximised, from text like min,max; without it, what `maximize` says.
 
     Raises:
-        ConfigurationError: the text holds other words, or comes with --maximize.
+        ConfigurationError: the text holds other words, or not as many as there are objectives, or
+            comes with --maximize.
     """
     if text is None:
         return maximize
@@ -169,7 +170,11 @@ def senses(text: str | None, *, maximize: bool) -> bool | list[bool]:
     words = text.replace(",", " ").split()
     if not words or not set(words) <= {"min", "max"}:
         raise ConfigurationError(f"--sense must be min or max for each objective; got '{text}'")
-    return [word == "max" for word in words]
+    if objectives not in (None, len(words)):
+        raise ConfigurationError(
+            f"--sense must be {objectives} words, min or max for each objective; got '{text}'"
+        )
+    return [word == "max" for word in words] if len(words) > 1 else words == ["max"]
 
 
 def bounds(pairs: tuple[tuple[str, str], ...], dim: int | None) -> tuple[Any, Any] | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIVE_SECONDS = 0.1  # between two pictures on a terminal
 LINE_SECONDS = 5.0  # between two lines elsewhere
+FIRST_SECONDS = 1.0  # until the first of them, which shows that it works, and how fast
 Facts = list[tuple[str, str]]  # names and texts
 _COLUMN = 15  # characters; so the block does not jump as numbers grow
 _HORIZON = 10.0  # seconds over which the rate of evaluations is averaged
@@ -67,7 +68,7 @@ class Display:
             self._live.update(_block(self._title, []), refresh=True)
         else:
             print(f"{self._title}: {words}", file=sys.stderr, flush=True)
-        self._due = time.monotonic() + self._period
+        self._due = time.monotonic() + min(self._period, FIRST_SECONDS)
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to show something. now: monotonic seconds."""

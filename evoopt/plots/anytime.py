@@ -17,6 +17,7 @@ from evoopt.errors import ConfigurationError
 from evoopt.plots import bands
 from evoopt.plots.course import Course, read_course
 from evoopt.plots.style import COLOURS, DASHES, GREY, MARKS, RC, check_format, save
+from evoopt.plots.told import read_comparable, with_one_reference
 from evoopt.plots.values import WIDE, Values, choose_values
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def draw(runs: Sequence[Path | str], out: Path | str) -> Path:
     """
     file = Path(out)
     check_format(file, "plot")
-    courses = [read_course(Path(run)) for run in runs]
+    courses = read(runs)
     if not courses or (len(courses) > MOST_RUNS and not bands.are_comparable(courses)):
         raise ConfigurationError(
             f"draw(runs=...) must be 1 to {MOST_RUNS} runs, or at least {bands.FEWEST} of each "
@@ -59,6 +60,17 @@ def draw(runs: Sequence[Path | str], out: Path | str) -> Path:
 
     with rc_context(RC):
         return save(figure(courses), file)
+
+
+def read(runs: Sequence[Path | str]) -> list[Course]:
+    """The courses of runs; hypervolumes of several are counted from one reference point."""
+    courses = [read_course(Path(run)) for run in runs]
+    if len({course.n_obj for course in courses}) > 1:
+        counts = ", ".join(f"{course.n_obj} in {course.name}" for course in courses)
+        raise ConfigurationError(f"draw(runs=...) must have as many objectives each; got {counts}")
+    if len(courses) > 1 and courses[0].n_obj > 1:
+        return with_one_reference(courses, read_comparable(runs, "anytime"))
+    return courses
 
 
 def figure(courses: Sequence[Course]) -> Figure:
@@ -97,7 +109,13 @@ def _band_panels(courses: Sequence[Course]) -> list[Callable[[Axes, Sequence[Cou
 
     def values(axis: Axes, courses: Sequence[Course]) -> None:
         chosen = choose_values(courses)
-        bands.draw_bands(axis, found, chosen.shown, points)
+
+        def shown(course: Course) -> Array:
+            y = chosen.shown(course)
+            # the best of all is no distance away, which a logarithmic axis cannot show: not missing
+            return np.where(np.isnan(y) & np.isfinite(course.history.f), 0.0, y)
+
+        bands.draw_bands(axis, found, shown, points)
         _dress_values(axis, chosen)
 
     def sigma(axis: Axes, courses: Sequence[Course]) -> None:

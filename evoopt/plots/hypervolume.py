@@ -81,7 +81,7 @@ def figure(told: Sequence[Told]) -> Figure:
     axes = drawn.subplots(1, 2)
     last = max(int(c.history.evaluations[-1]) for c in courses)
     scale = "log" if last >= WIDE else "linear"
-    values: tuple[Values, Values] = (lambda c: c.history.f, lambda c: best - c.history.f)
+    values: tuple[Values, Values] = (lambda c: c.history.f, lambda c: _missing(best, c.history.f))
     whose = "all runs together" if len(told) > 1 else "the end"
     titles = ("hypervolume", f"missing to that of {whose}")
     for axis, title, value in zip(axes, titles, values, strict=True):
@@ -94,6 +94,12 @@ def figure(told: Sequence[Told]) -> Figure:
     _log_axis(axes[1], best)
     _head(drawn, told)
     return drawn
+
+
+def _missing(best: float, volumes: Array) -> Array:
+    """To the best; NaN where it overflows. volumes: (r,)."""
+    with np.errstate(invalid="ignore"):
+        return best - volumes
 
 
 def _are_many(told: Sequence[Told]) -> bool:

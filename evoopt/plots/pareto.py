@@ -133,7 +133,7 @@ def _draw_front(
         color=colour,
         markersize=4 if len(front) < _CROWDED else 2.2,
         linestyle="none",
-        label=f"{name} ({len(front)} points)",
+        label=f"{name} ({len(front)} point{'' if len(front) == 1 else 's'})",
         zorder=3,
     )
     knee = shown[Front(front, front, front.max(axis=0)).knee]

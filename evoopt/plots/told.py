@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evoopt import hypervolume
 from evoopt.archive import Archive
 from evoopt.errors import ConfigurationError, StateError
+from evoopt.plots.course import Course
 from evoopt.problem import sign_of
 from evoopt.rundir import RunDirectory, decode_values
 
@@ -162,6 +163,18 @@ def common_reference(told: Sequence[Told]) -> tuple[Array, bool]:
     ):
         return first, True
     return np.max([each.worst() for each in told], axis=0), False
+
+
+def with_one_reference(courses: Sequence[Course], told: Sequence[Told]) -> list[Course]:
+    """The courses of these runs, their hypervolumes counted from a common reference point."""
+    reference, _ = common_reference(told)
+    return [_counted_from(reference, *pair) for pair in zip(courses, told, strict=True)]
+
+
+def _counted_from(reference: Array, course: Course, told: Told) -> Course:
+    at, volumes = told.volumes(reference)
+    last = np.searchsorted(at, course.history.evaluations, side="right") - 1
+    return replace(course, history=replace(course.history, f=volumes[np.maximum(last, 0)]))
 
 
 def names_of(told: Sequence[Told]) -> list[str]:

@@ -19,6 +19,7 @@ import os
 import time
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,6 +49,7 @@ CADENCE_BYTES = 1 << 20
 LOG = "log.jsonl"
 SNAPSHOTS = "snapshots"
 RESULT = "result.json"
+_NO_EVALUATION = ("header", "ask", "open")  # records that come before the first value
 
 
 class RunDirectory:
@@ -222,6 +224,23 @@ class RunDirectory:
         """The content of result.json; None if there is none yet."""
         file = self.path / RESULT
         return from_json(file, read_file(file, JSON_LIMIT)) if file.exists() else None
+
+    def holds_nothing(self) -> bool:
+        """Whether nothing is in the log but what was asked, and no other file is there."""
+        rest = {file.name for file in self.path.iterdir()} - {LOG, header.MANIFEST, SNAPSHOTS}
+        return not rest and all(record["t"] in _NO_EVALUATION for record in self.records())
+
+    def discard(self) -> None:
+        """Empty the folder of a run that `holds_nothing`, and give the lock back."""
+        self._writer()  # refuses a run that is only read
+        with suppress(FileNotFoundError):
+            for file in (self.path / SNAPSHOTS).iterdir():
+                file.unlink()
+            (self.path / SNAPSHOTS).rmdir()
+        os.ftruncate(self._fd, 0)  # from here on it is a folder in which no run has begun
+        for name in (header.MANIFEST, LOG):
+            (self.path / name).unlink(missing_ok=True)
+        self.let_go()
 
     def close(self) -> None:
         """Write what waits and give the lock back. Closing again does nothing."""

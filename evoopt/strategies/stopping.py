@@ -242,7 +242,7 @@ _SENTENCES: dict[str, tuple[str, str, bool]] = {
     "maxrestarts": ("restarts; the population has doubled as often as allowed", "", False),
     # of the loop
     "ftarget": ("the target was reached", "", True),
-    "maxfevals": ("the budget is spent", "raise the budget if f still improves", False),
+    "maxfevals": ("the budget is spent", "raise the budget if it still improves", False),
     "timeout": ("seconds are over", "raise the time limit if f still improves", False),
     "callback": ("the callback asked to stop", "", False),
     "maxfailures": ("evaluations failed", "look at one of them, or raise max_failures", False),

@@ -115,8 +115,10 @@ def test_a_method_of_one_objective_is_told_what_the_function_returns(algorithm: 
 
 def test_discrete_variables_are_for_few_methods_of_several_objectives() -> None:
     space = {"n": evoopt.Integer(0, 9), "u": evoopt.Float(0, 1)}
-    for algorithm in (name for name in STRATEGIES if is_for(name, 2) and name != "random"):
-        with pytest.raises(evoopt.ConfigurationError, match="must be one of random where a var"):
+    several = [name for name in STRATEGIES if is_for(name, 2) and name != "random"]
+    for algorithm in ("auto", *several):
+        refusal = f"must be random where a variable is discrete .*; got '{algorithm}'$"
+        with pytest.raises(evoopt.ConfigurationError, match=refusal):
             evoopt.minimize(never, space=space, algorithm=algorithm, objectives=2)
     r = evoopt.minimize(
         lambda p: (p["n"], p["u"] - p["n"]), space=space, algorithm="random", budget=20, seed=1

@@ -94,7 +94,8 @@ BAD = [
     ("--objectives 2 --reference 1", "reference"),
     ("--objectives 2 --reference 1,a", "--reference"),
     ("--objectives 2 --reference 1,2,3", "reference"),
-    ("--objectives 2 --sense min", "maximize"),
+    ("--objectives 2 --sense min", "--sense must be 2 words"),
+    ("--objectives 3 --sense min,max", "--sense must be 3 words"),
     ("--objectives 2 --sense min,up", "--sense"),
     ("--sense min,max --maximize", "--maximize"),
     ("--objectives 2 --target 3", "reference"),
@@ -121,7 +122,7 @@ def test_objectives_of_a_suite_are_its_own(cli: Cli) -> None:
 def test_a_function_of_several_values_asks_to_be_told_so(cli: Cli) -> None:
     said = cli("minimize", "both.py:two", *WORDS)
     assert said.code == 3
-    assert "for 2 objectives say objectives=2" in said.err
+    assert "for 2 objectives say --objectives 2" in said.err
     assert len(said.err.splitlines()) == 1
 
 
@@ -181,13 +182,22 @@ def test_a_run_that_was_stopped_is_shown_written_and_goes_on(
     assert told["front_f"] == so_far.front_f.tolist()
     assert told["hypervolume"] == pytest.approx(so_far.hypervolume)
     assert told["reference"] == so_far.reference.tolist()
-    assert f"front        {len(so_far.front_f)} points" in cli("status", "a").out
+    k = len(so_far.front_f)
+    assert f"front        {k} point{'' if k == 1 else 's'}\n" in cli("status", "a").out
     _, rows = table(cli("export", "a").out)
     np.testing.assert_array_equal(rows[:, 2:], so_far.front_f)
     Path("go").touch()
     again = cli("resume", "a", "both.py:stops", "--json", "-q")
     assert again.code == 0
     assert again.document["front_f"] == whole(**STOPPED[options]).front_f.tolist()
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_subset_has_at_least_a_point(cli: Cli, k: int) -> None:
+    cli(*SEARCH, "--out", "a")
+    said = cli("export", "a", "--subset", k)
+    assert said.code == 2
+    assert said.err == f"error: --subset must be a positive whole number; got {k}\n"
 
 
 def test_names_of_a_space_head_the_columns(cli: Cli, workplace: Path) -> None:
@@ -301,9 +311,39 @@ def test_progress_shows_the_front_and_its_hypervolume() -> None:
     assert shown[-1]["hypervolume"] == f"{r.hypervolume:.8g}"
 
 
+def test_the_next_step_is_a_picture_of_the_front_and_its_points(cli: Cli) -> None:
+    said = cli(*(word for word in SEARCH if word != "-q"), "--out", "a")
+    next_step = "next: evoopt plot pareto a -o a/pareto.png; evoopt export a -o a/front.csv"
+    assert said.err.splitlines()[-1] == next_step
+
+
+def test_the_sense_of_one_objective_is_one_word(cli: Cli) -> None:
+    line = ("minimize", "both.py:first", *WORDS, "--budget", 30, "--json")
+    Path("both.py").write_text(BOTH + "\n\ndef first(x):\n    return two(x)[0]\n")
+    told = [
+        cli(*line, *words, "--out", f"run{i}").document
+        for i, words in enumerate((("--sense", "max"), ("--maximize",), ("--sense", "min"), ()))
+    ]
+    assert told[0]["f"] == told[1]["f"] > told[2]["f"] == told[3]["f"]
+
+
+def test_a_file_of_several_values_asks_to_be_told_so(cli: Cli, workplace: Path) -> None:
+    (workplace / "known.csv").write_text("x1,x2,f1,f2\n0,0,0,2\n1,1,2,0\n")
+    said = cli("minimize", "both.py:two", *WORDS[:5], "-q", "--warm-start", "known.csv")
+    assert said.code == 2
+    assert said.err.endswith("; for 2 objectives say --objectives 2\n")
+
+
+def test_a_run_that_took_too_few_values_goes_on_in_better_words(cli: Cli) -> None:
+    line = ("minimize", "both.py:two", *WORDS, "--budget", 60, "--out", "a")
+    assert cli(*line).code == 3
+    assert cli(*line, "--objectives", 2, "--json").document["front_f"] == whole().front_f.tolist()
+
+
 def test_verify_and_list_know_a_run_of_several_objectives(cli: Cli) -> None:
     cli(*SEARCH, "--out", "runs/a")
     assert cli("verify", "runs/a").code == 0
     (row,) = cli("list", "runs", "--json").document["runs"]
     assert float(row["f"]) == pytest.approx(whole().hypervolume, rel=1e-4)
+    assert row["problem"] == "two, 2-D, 2 objectives"
     assert RunDirectory.read(Path("runs/a")).manifest["settings"]["objectives"] == 2

@@ -74,6 +74,10 @@ def test_each_picture_wants_its_own_kind_of_run(suite: Path, cli: Cli) -> None:
     said = cli("plot", "pareto", suite)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "pareto draws single runs" in said.err
+    assert f"draw one of its problems, as {problem}; or anytime" in said.err
+    said = cli("export", suite)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert f"export one of its problems, as {problem}" in said.err
     assert cli("plot", "anytime", suite, "-o", "s.svg").out == "s.svg\n"
     assert cli("plot", "anytime", problem, "-o", "a.svg").out == "a.svg\n"
     assert cli("plot", "ecdf", suite, "-o", "e.svg").out == "e.svg\n"

@@ -57,6 +57,11 @@ BAD = [
     ("doctor --need cuda", "cuda"),
     ("repair runs/a", "--into"),
 ]
+BAD += [
+    ("list peers", "evoopt bench list"),
+    ("list functions", "evoopt list suites"),
+    ("list algorithm", "did you mean 'algorithms'?"),
+]
 BAD_WITH_SPHERE = [
     ("--algorithm cmaes", "--algorithm"),
     ("--algorithm cmaes", "'cma-es'"),

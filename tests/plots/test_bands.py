@@ -84,6 +84,13 @@ def test_each_algorithm_has_a_line_a_band_and_a_name_with_its_number_of_runs() -
     assert list(y) == expected[1].tolist()
 
 
+def test_the_run_that_ends_best_is_not_taken_for_one_without_value() -> None:
+    runs = [course([900.0, 10.0, f]) for f in (-1.0, 0.0, 5.0)]  # distances: none, 1, 6
+    values = drawn(runs).axes[0]
+    assert values.get_title(loc="left") == "best f + 1 (best of all)"
+    assert values.get_lines()[0].get_ydata()[-1] == 1
+
+
 def test_an_algorithm_without_step_size_is_left_out_of_that_panel_only() -> None:
     runs = [course([3.0, 2.0], "random") for _ in range(3)]
     for run in runs:

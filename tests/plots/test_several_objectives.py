@@ -14,7 +14,7 @@ import evoopt
 from evoopt.cli import main
 from evoopt.errors import ConfigurationError, MissingDependencyError, StateError
 from evoopt.hypervolume import hypervolume as volume
-from evoopt.plots import eaf, hypervolume, pareto, style
+from evoopt.plots import anytime, eaf, hypervolume, pareto, style
 from evoopt.plots.course import read_course
 from evoopt.plots.told import Told, common_reference, read_told
 from evoopt.plots.values import choose_values
@@ -138,6 +138,11 @@ def test_pareto_marks_front_knee_ideal_and_nadir() -> None:
     assert picture.get_suptitle() == (
         "f, 2-D; random\nhypervolume 21, reference (4, 9), the worst ever on a front"
     )
+
+
+def test_a_front_of_one_point_is_drawn_and_named_as_one() -> None:
+    axis = drawn(pareto, [told([(1.0, 2.0), (1.0, 2.0), (3.0, 2.0)])]).axes[0]
+    assert "random (1 point)" in [line.get_label() for line in axis.get_lines()]
 
 
 def test_the_stairs_of_a_front_bound_what_it_attains() -> None:
@@ -274,6 +279,25 @@ def test_the_course_of_a_run_says_that_its_values_are_hypervolumes(tmp_path: Pat
     run(tmp_path / "run")
     shown = choose_values([read_course(tmp_path / "run")])
     assert "hypervolume" in shown.title
+
+
+def test_the_courses_of_several_runs_count_from_one_reference(tmp_path: Path) -> None:
+    runs = [tmp_path / str(seed) for seed in (1, 2)]
+    own = [run(path, seed) for seed, path in enumerate(runs, 1)]
+    assert own[0].reference.tolist() != own[1].reference.tolist()
+    told = [read_told(path) for path in runs]
+    reference, _ = common_reference(told)
+    for course, each in zip(anytime.read(runs), told, strict=True):
+        at = course.history.evaluations[::20].tolist()
+        expected = [volume(each.front(n), reference) for n in at]
+        assert course.history.f[::20].tolist() == pytest.approx(expected)
+
+
+def test_runs_with_one_and_with_several_objectives_share_no_picture(tmp_path: Path) -> None:
+    run(tmp_path / "two")
+    evoopt.minimize(lambda x: x[0], bounds=(-2, 2), x0=[0], budget=9, run_dir=tmp_path / "one")
+    with pytest.raises(ConfigurationError, match="as many objectives each; got 2 in two, 1 in one"):
+        anytime.draw([tmp_path / "two", tmp_path / "one"], tmp_path / "a.svg")
 
 
 @pytest.mark.parametrize("kind", KINDS)
