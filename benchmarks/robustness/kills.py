@@ -54,12 +54,15 @@ def f(x, seed):
     time.sleep(float(os.environ["PAUSE"]))
     return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
 
+def two(x, seed):
+    return f(x, seed), float(((x - 1.5) ** 2).sum())
+
 if __name__ == "__main__":
     import evoopt
     from evoopt.api import Settings, solve
     words = json.loads(sys.argv[2])
-    box = words.pop("box")
-    problem = evoopt.FunctionProblem(f, 4, *box, name="f")
+    box, n_obj = words.pop("box"), words.pop("objectives", 1)
+    problem = evoopt.FunctionProblem(two if n_obj > 1 else f, 4, *box, name="f", n_obj=n_obj)
     try:
         solve(problem, Settings(**words), run_dir=sys.argv[1])
     except evoopt.Interrupted as error:
@@ -69,9 +72,11 @@ _OPEN = [[float("-inf")] * 4, [float("inf")] * 4]
 _BOX = [[-2.0] * 4, [2.0] * 4]
 _CHEAP = {"box": _BOX, "budget": 8000, "seed": RUN_SEED}
 _DEAR = {"box": _OPEN, "x0": [-1.0] * 4, "sigma0": 0.5, "budget": 150, "seed": RUN_SEED}
+_TWO = {**_DEAR, "objectives": 2}
 _LINE = ("--algorithm", "cma-es", "--dim", "4", "--bounds", "-2", "2", "--seed", str(RUN_SEED))
 _BIPOP = ("--algorithm", "cma-es", "--restarts", "bipop")
 _RANDOM = ("--algorithm", "random")
+_PAIRS = ("--dim", "2", "--instance", "1", "--seed", str(RUN_SEED), "--quiet", "--workers", "2")
 _SUITE = ("minimize", "bbob", "--dim", "2,3", "--instance", "1", "--seed", str(RUN_SEED), "--quiet")
 
 
@@ -91,7 +96,7 @@ class Scenario:
 
     @property
     def is_suite(self) -> bool:
-        return "bbob" in self.line
+        return any(word.startswith("bbob") for word in self.line)
 
 
 SCENARIOS = {
@@ -113,6 +118,14 @@ SCENARIOS = {
     ),
     "suite, ma-es": Scenario(
         line=(*_SUITE, "--function", "1,2", "--algorithm", "ma-es", "--budget", "400D")
+    ),
+    "two objectives, hmo-cma-es": Scenario({**_TWO, "budget": 400}, pause=0.002),
+    "two objectives, mo-cma-es": Scenario({**_TWO, "algorithm": "mo-cma-es"}, pause=0.005),
+    "two objectives, two workers": Scenario(
+        {**_TWO, "algorithm": "up-mo-cma-es", "popsize": 4, "workers": 2}, pause=0.005
+    ),
+    "two objectives, suite": Scenario(
+        line=("minimize", "bbob-biobj", *_PAIRS, "--function", "1,46", "--budget", "200D")
     ),
     "suite, random": Scenario(
         line=(*_SUITE, "--function", "1,15", "--budget", "200D", "--workers", "2", *_RANDOM)
