@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError, EvooptError
-from evoopt.evaluators.base import Batch, Ids, Pace, failed, merged
+from evoopt.evaluators.base import Batch, Ids, Pace, failed
 from evoopt.evaluators.crew import Crew, Line, Process
 from evoopt.evaluators.process import LocalCrew
 from evoopt.evaluators.replica import Followed, Ledger, ledger_of
+from evoopt.evaluators.waiting import Waiting
 from evoopt.objective import one_line
 from evoopt.problem import Problem
 from evoopt.result import KILLED, TIMEOUT, Failure
@@ -71,7 +72,7 @@ class _Worker:
         return np.inf if deadline is None else self.since + deadline
 
 
-class PoolEvaluator:
+class PoolEvaluator(Waiting):
     """Keeps up to `workers` processes busy; they are started when there is work for them.
 
     A row that does not end within its deadline, counted from the moment a worker gets it, has
@@ -113,25 +114,6 @@ class PoolEvaluator:
         for row, (id_, x) in enumerate(zip(ids.tolist(), points, strict=True)):
             self._queue.append(_Row(id_, x, None if seeds is None else seeds[row], deadline))
         self._dispatch()
-
-    def poll(self, timeout: float) -> Batch | None:
-        """Whatever is ready, as `Evaluator.poll`.
-
-        Raises:
-            ConfigurationError: the workers cannot load the problem.
-            EvooptError: the workers die before they could evaluate anything.
-        """
-        end = monotonic() + timeout
-        self._collect(0.0)
-        while not self._done and (self._queue or self._busy()):
-            self._dispatch()
-            left = end - monotonic()
-            if left <= 0:
-                return None
-            self._collect(left)
-        self._dispatch()
-        done, self._done = self._done, []
-        return merged(done) if done else None
 
     def cancel(self) -> None:
         """Drop what was not handed over; workers in the middle of a row are killed."""

@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError
-from evoopt.evaluators.base import Batch, Ids, failed, merged
+from evoopt.evaluators.base import Batch, Ids, failed
 from evoopt.evaluators.children import ONE_THREAD, ending, killed
 from evoopt.evaluators.tasks import Outcome, Tasked, Tasks
+from evoopt.evaluators.waiting import Waiting
 from evoopt.problem import Problem
 from evoopt.result import KILLED, TIMEOUT, Failure
 
@@ -73,7 +74,7 @@ class _Slot:
         return self.since + self.row.deadline + _GRACE_SECONDS
 
 
-class ProcessEvaluator:
+class ProcessEvaluator(Waiting):
     """Runs up to `workers` programs at once, each evaluation in a process of its own.
 
     A slot has its share of the processors of this process (its programs see as many in
@@ -120,20 +121,6 @@ class ProcessEvaluator:
         for row, (id_, x) in enumerate(zip(ids.tolist(), np.asarray(X), strict=True)):
             self._queue.append(_Row(id_, x, None if seeds is None else seeds[row], deadline))
         self._dispatch()
-
-    def poll(self, timeout: float) -> Batch | None:
-        """Whatever is ready, as `Evaluator.poll`."""
-        end = monotonic() + timeout
-        self._collect(0.0)
-        while not self._done and (self._queue or self._busy()):
-            self._dispatch()
-            left = end - monotonic()
-            if left <= 0:
-                return None
-            self._collect(left)
-        self._dispatch()
-        done, self._done = self._done, []
-        return merged(done) if done else None
 
     def cancel(self) -> None:
         """Drop what was not handed over; programs that run are killed with all they started."""

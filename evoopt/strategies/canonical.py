@@ -24,19 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError
-from evoopt.result import StopReason, Values
-from evoopt.strategies import stopping
-from evoopt.strategies.base import Claims, Ids, Path, Population, Portrait, new_rows, ranked
+from evoopt.result import Values
+from evoopt.strategies.base import Claims, Ids, Path, Population, new_rows, ranked
 from evoopt.strategies.collect import NOTHING, GenerationalState, told, weighted_noise
 from evoopt.strategies.course import Course
 from evoopt.strategies.drawn import Drawn, Noise, as_array
-from evoopt.strategies.stopping import Shape, Tolerances
+from evoopt.strategies.isotropic import Isotropic
+from evoopt.strategies.stopping import Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize
 
 Array = NDArray[np.float64]
 
 _MAX_EXPONENT = 1.0  # not in paper: sigma grows at most e-fold a generation, as in CMA-ES here
-_UNIT = np.ones(1)  # lengths of the axes of an isotropic distribution, each
 
 
 class CanonicalDistribution(NamedTuple):
@@ -55,7 +54,7 @@ class CanonicalDistribution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CanonicalES:
+class CanonicalES(Isotropic):
     """Constants of the canonical ES; `default` computes them.
 
     Attributes:
@@ -161,26 +160,6 @@ class CanonicalES:
         p_sigma = (1 - c) * d.p_sigma + math.sqrt(c * (2 - c) * self.mueff) * step
         exponent = c / 2 * (float((p_sigma * p_sigma).sum()) / self.dim - 1)
         return d.sigma * math.exp(min(_MAX_EXPONENT, exponent)), p_sigma
-
-    def batch(self, state: GenerationalState) -> int:
-        """popsize, less the rows that wait already."""
-        return self.popsize - len(state.waiting.F)
-
-    def generation(self, state: GenerationalState) -> int:
-        """Updates so far, wholly failed generations included."""
-        generation: int = state.distribution.generation
-        return generation
-
-    def stop(self, state: GenerationalState) -> StopReason | None:
-        """The first of `stopping`'s criteria that fires."""
-        d = state.distribution
-        shape = Shape(d.mean, d.sigma, state.sigma0, _UNIT, None, _UNIT, None)
-        return stopping.first_reason(self.tolerances, state.course, self.popsize, shape)
-
-    def portrait(self, state: GenerationalState) -> Portrait:
-        """Mean and step size; all axes have length 1."""
-        d = state.distribution
-        return Portrait(d.mean, d.sigma, np.broadcast_to(_UNIT, (self.dim,)), d.generation)
 
 
 def _tolerances(dim: int, popsize: int, csa: bool) -> Tolerances:

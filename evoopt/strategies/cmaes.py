@@ -26,7 +26,7 @@ from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
-from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
+from evoopt.strategies.collect import NOTHING, Generational, GenerationalState, latent_rows, told
 from evoopt.strategies.course import Course
 from evoopt.strategies.initial import ellipsoid
 from evoopt.strategies.stopping import Shape, Tolerances
@@ -63,7 +63,7 @@ class CMADistribution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CMAES:
+class CMAES(Generational):
     """Constants of CMA-ES; `default` computes them. Attributes: see `weights.Recombination`."""
 
     dim: int
@@ -238,15 +238,6 @@ class CMAES:
         after += (self.rate_path * p_c)[:, None].dot(p_c[None])
         after += (rates * Y).T.dot(Y)
         return after
-
-    def batch(self, state: GenerationalState) -> int:
-        """popsize, less the rows that wait already."""
-        return self.popsize - len(state.waiting.F)
-
-    def generation(self, state: GenerationalState) -> int:
-        """Updates so far, wholly failed generations included."""
-        generation: int = state.distribution.generation
-        return generation
 
     def stop(self, state: GenerationalState) -> StopReason | None:
         """The first of `stopping`'s criteria that fires."""

@@ -64,6 +64,23 @@ class GenerationalState(NamedTuple):
     sigma0: float
 
 
+class Generational:
+    """What strategies that move once popsize rows are in have in common."""
+
+    __slots__ = ()
+
+    popsize: int
+
+    def batch(self, state: GenerationalState) -> int:
+        """popsize, less the rows that wait already."""
+        return self.popsize - len(state.waiting.F)
+
+    def generation(self, state: GenerationalState) -> int:
+        """Updates so far, wholly failed generations included."""
+        generation: int = state.distribution.generation
+        return generation
+
+
 Update = Callable[[Any, Course, Population, Array], tuple[Any, Course]]
 
 

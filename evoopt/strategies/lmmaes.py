@@ -34,7 +34,7 @@ from evoopt.errors import ConfigurationError
 from evoopt.result import StopReason, Values
 from evoopt.strategies import stopping
 from evoopt.strategies.base import INJECTED, Claims, Path, Population, Portrait, new_rows, ranked
-from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
+from evoopt.strategies.collect import NOTHING, Generational, GenerationalState, latent_rows, told
 from evoopt.strategies.course import Course
 from evoopt.strategies.reflections import Reflections
 from evoopt.strategies.stopping import Shape, Tolerances
@@ -82,7 +82,7 @@ class LMDistribution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LMMAES:
+class LMMAES(Generational):
     """Constants of LM-MA-ES; `default` computes them."""
 
     dim: int
@@ -355,15 +355,6 @@ class LMMAES:
         for b in self.blocks:
             G += M[:, b].dot(M[:, b].T)
         return G
-
-    def batch(self, state: GenerationalState) -> int:
-        """popsize, less the rows that wait already."""
-        return self.popsize - len(state.waiting.F)
-
-    def generation(self, state: GenerationalState) -> int:
-        """Updates so far, wholly failed generations included."""
-        generation: int = state.distribution.generation
-        return generation
 
     def stop(self, state: GenerationalState) -> StopReason | None:
         """The first of `stopping`'s criteria that fires. There is no covariance: sigma stands for

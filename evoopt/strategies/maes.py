@@ -27,7 +27,7 @@ from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
-from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
+from evoopt.strategies.collect import NOTHING, Generational, GenerationalState, latent_rows, told
 from evoopt.strategies.course import Course
 from evoopt.strategies.initial import ellipsoid
 from evoopt.strategies.stopping import Shape, Tolerances
@@ -61,7 +61,7 @@ class MADistribution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class MAES:
+class MAES(Generational):
     """Constants of MA-ES; `default` computes them. Attributes: see `weights.Recombination`."""
 
     dim: int
@@ -198,15 +198,6 @@ class MAES:
         after += (self.rate_path * M.dot(p))[:, None].dot(p[None])
         after += (rates * Y).T.dot(Z)
         return after
-
-    def batch(self, state: GenerationalState) -> int:
-        """popsize, less the rows that wait already."""
-        return self.popsize - len(state.waiting.F)
-
-    def generation(self, state: GenerationalState) -> int:
-        """Updates so far, wholly failed generations included."""
-        generation: int = state.distribution.generation
-        return generation
 
     def stop(self, state: GenerationalState) -> StopReason | None:
         """The first of `stopping`'s criteria that fires."""

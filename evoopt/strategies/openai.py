@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError
-from evoopt.result import StopReason, Values
-from evoopt.strategies import stopping
-from evoopt.strategies.base import Claims, Ids, Path, Population, Portrait, new_rows, ranked
+from evoopt.result import Values
+from evoopt.strategies.base import Claims, Ids, Path, Population, new_rows, ranked
 from evoopt.strategies.collect import NOTHING, GenerationalState, told, weighted_noise
 from evoopt.strategies.course import Course
 from evoopt.strategies.drawn import Drawn, Noise, as_array
-from evoopt.strategies.stopping import Shape, Tolerances
+from evoopt.strategies.isotropic import Isotropic
+from evoopt.strategies.stopping import Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize
 
 Array = NDArray[np.float64]
@@ -40,7 +40,6 @@ Array = NDArray[np.float64]
 STEP_SIZE = 0.5  # in units of sigma0: .01 / .02 of humanoid.json
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # optimizers.py, Adam
 _MOMENTUM = 0.9  # optimizers.py, SGD
-_UNIT = np.ones(1)  # lengths of the axes of an isotropic distribution, each
 
 
 class OpenAIDistribution(NamedTuple):
@@ -63,7 +62,7 @@ class OpenAIDistribution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIES:
+class OpenAIES(Isotropic):
     """Constants of OpenAI-ES.
 
     Attributes:
@@ -182,26 +181,6 @@ class OpenAIES:
             rate = self.step_size * math.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
             step = (rate * d.sigma) * (first / (np.sqrt(second) + _EPSILON))
         return OpenAIDistribution(d.mean - step, d.sigma, first, second, t, d.generation + 1)
-
-    def batch(self, state: GenerationalState) -> int:
-        """popsize, less the rows that wait already."""
-        return self.popsize - len(state.waiting.F)
-
-    def generation(self, state: GenerationalState) -> int:
-        """Updates so far, wholly failed generations included."""
-        generation: int = state.distribution.generation
-        return generation
-
-    def stop(self, state: GenerationalState) -> StopReason | None:
-        """The first of `stopping`'s criteria that fires."""
-        d = state.distribution
-        shape = Shape(d.mean, d.sigma, state.sigma0, _UNIT, None, _UNIT, None)
-        return stopping.first_reason(self.tolerances, state.course, self.popsize, shape)
-
-    def portrait(self, state: GenerationalState) -> Portrait:
-        """Mean and step size; all axes have length 1."""
-        d = state.distribution
-        return Portrait(d.mean, d.sigma, np.broadcast_to(_UNIT, (self.dim,)), d.generation)
 
 
 def centred_ranks(f: list[float]) -> Array:

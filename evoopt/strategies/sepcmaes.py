@@ -28,7 +28,7 @@ from evoopt import rng
 from evoopt.result import StopReason, Values
 from evoopt.strategies import stopping
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows, ranked
-from evoopt.strategies.collect import NOTHING, GenerationalState, latent_rows, told
+from evoopt.strategies.collect import NOTHING, Generational, GenerationalState, latent_rows, told
 from evoopt.strategies.course import Course
 from evoopt.strategies.stopping import Shape, Tolerances
 from evoopt.strategies.weights import check_popsize, default_popsize, recombination
@@ -57,7 +57,7 @@ class SepDistribution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SepCMAES:
+class SepCMAES(Generational):
     """Constants of sep-CMA-ES; `default` computes them. Attributes: see `weights.Recombination`."""
 
     dim: int
@@ -192,15 +192,6 @@ class SepCMAES:
         rank_mu = weights.dot(squares) - self.weights.sum()
         exponents: Array = self.c_1 * (p * p - 1) + self.c_mu * rank_mu
         return exponents
-
-    def batch(self, state: GenerationalState) -> int:
-        """popsize, less the rows that wait already."""
-        return self.popsize - len(state.waiting.F)
-
-    def generation(self, state: GenerationalState) -> int:
-        """Updates so far, wholly failed generations included."""
-        generation: int = state.distribution.generation
-        return generation
 
     def stop(self, state: GenerationalState) -> StopReason | None:
         """The first of `stopping`'s criteria that fires."""

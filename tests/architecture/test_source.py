@@ -14,7 +14,8 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 NOT_OURS = re.compile(r"(\.(?!ci/)[^/]+|build|dist|runs|exdata|ppdata)/|.*__pycache__/")
 SHARED_PARTS = {  # of evoopt/strategies/
     "base", "biquadratic", "callback", "collect", "conversation", "course", "drawn", "fronts",
-    "initial", "reflections", "quadmodel", "selection", "stopping", "valley", "weights",
+    "initial", "isotropic", "quadmodel", "reflections", "selection", "stopping", "valley",
+    "weights",
 }  # fmt: skip
 SOLVERS = {"bobyqa.py": {"pybobyqa"}, "cobyqa.py": {"scipy"}}  # of others, behind ask and tell
 NO_STRATEGIES = {*SHARED_PARTS, "__init__", "states"}
