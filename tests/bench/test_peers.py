@@ -52,7 +52,7 @@ def test_a_peer_does_the_same_again(name: str) -> None:
 @each_peer
 def test_a_peer_ends_at_the_target(name: str) -> None:
     if name in ("random", "optuna-tpe"):
-        pytest.skip("it does not get there")
+        pytest.skip("it does not reach the target within the budget of a test")
     run = carried_out(name, SLOPE, 3000).run()
     assert run.solved
     assert run.evaluations == run.at[-1] < 3000
