@@ -16,7 +16,7 @@ together where they are added.
 Source: our own. Its parts: candidates on the Pareto set of models, as in Deshpande, Watson &
 Canfield, Multiobjective optimization using an adaptive weighting scheme, Optim. Methods Softw.
 31(1), 2016, doi:10.1080/10556788.2015.1048861; gaps drawn by contribution^3, from UP-MO-CMA-ES.
-The constants were chosen on bbob-biobj, instance 1, in 5-D and 20-D: docs/decisions/0009-hmo.md.
+The constants were chosen on bbob-biobj, instance 1, in 2, 5 and 20-D: docs/decisions/0009-hmo.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 When: two objectives, any budget from a few evaluations on; no population size and no reference
 point to be chosen. When not: three objectives and more (`mo-cma-es`).
-Cost: 50 to 150 us a candidate in 5 variables; O(N n^2) memory for a front of N points.
+Cost: some 190 us a candidate in 5 variables, more than half of it for models; O(N n^2) memory for a front of N points.
 
 The parts, each a strategy of its own, all of which learn of every evaluation:
 - `front-model`: quadratic models of both objectives, on which the compromises between neighbours
@@ -20,8 +20,9 @@ hybrid of several variants of CMA-ES with BOBYQA as a warm start, made for any b
 reconstruction**. Differences from what the abstract says: the models of both objectives together
 take the place of BOBYQA on a weighted sum, whose normalisation has to be guessed before anything is
 known (`start` brings it back, as "bobyqa" or "cobyqa"); UP-MO-CMA-ES takes that of the steady-state
-MO-CMA-ES with an increasing population, being one whose population is the front. Both were
-measured: reports/2026-11-23-bbob-biobj.
+MO-CMA-ES with an increasing population, being one whose population is the front. The first was
+measured against the models; of the second only `mo-cma-es` with a fixed population was, beside the
+whole: reports/2026-11-23-bbob-biobj.
 """
 
 from __future__ import annotations
