@@ -2,7 +2,7 @@
 
 When: two objectives, any budget from a few evaluations on; no population size and no reference
 point to be chosen. When not: three objectives and more (`mo-cma-es`).
-Cost: some 190 us a candidate in 5 variables, more than half of it for models; O(N n^2) memory for a front of N points.
+Cost: some 190 us a candidate in 5 variables; O(N n^2) memory for a front of N points.
 
 The parts, each a strategy of its own, all of which learn of every evaluation:
 - `front-model`: quadratic models of both objectives, on which the compromises between neighbours
