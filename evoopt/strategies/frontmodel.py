@@ -348,10 +348,11 @@ class FrontModel:
     ) -> FrontModelState:
         """Each row enters the models, and the front if it can."""
         for row in told_rows(population, values.F):
-            state = self._learnt(state, row)
+            state = self.learnt(state, row)
         return state
 
-    def _learnt(self, state: FrontModelState, row: Row) -> FrontModelState:
+    def learnt(self, state: FrontModelState, row: Row) -> FrontModelState:
+        """The state after one row."""
         mine = state.open.close(row.id) is not None
         finite = math.isfinite(row.f1) and math.isfinite(row.f2)
         tag, removed = state.next_tag, None

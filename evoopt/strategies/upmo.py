@@ -239,19 +239,21 @@ class UPMOCMAES:
 
     def tell(self, state: UPState, population: Population, values: Values) -> UPState:
         """Each row is an update, in the order of their ids."""
-        tag, failed = state.next_tag, state.failed
-        with np.errstate(over="ignore", invalid="ignore"):  # of points from far away
-            for row in told_rows(population, values.F):
-                finite = math.isfinite(row.f1) and math.isfinite(row.f2)
-                failed = 0 if finite else failed + 1
-                self._learn(state, row, tag)
-                tag += 1
-        told = state.told + len(population)
-        return state._replace(next_tag=tag, told=told, failed=failed)
+        for row in told_rows(population, values.F):
+            state = self.learnt(state, row)
+        return state
 
-    def _learn(self, state: UPState, row: Row, tag: int) -> None:
+    def learnt(self, state: UPState, row: Row) -> UPState:
+        """The state after one row."""
+        with np.errstate(over="ignore", invalid="ignore"):  # of points from far away
+            self._learn(state, row)
+        finite = math.isfinite(row.f1) and math.isfinite(row.f2)
+        failed = 0 if finite else state.failed + 1
+        return state._replace(next_tag=state.next_tag + 1, told=state.told + 1, failed=failed)
+
+    def _learn(self, state: UPState, row: Row) -> None:
         """One row enters the front, or not, and its parent learns from that."""
-        front, members = state.front, state.members.of
+        front, members, tag = state.front, state.members.of, state.next_tag
         parent_tag, C = state.open.close(row.id) or (-1, None)
         parent = members.get(parent_tag)
         removed = front.add((row.f1, row.f2), tag)
@@ -279,7 +281,8 @@ class UPMOCMAES:
         sigma, p, C = state.sigma0, self.p_target, None
         near = [members[t] for t in state.front.neighbours(tag) if t is not None]
         if near:
-            distances = [float(np.linalg.norm(m.x - x)) for m in near]
+            away = [m.x - x for m in near]
+            distances = [math.sqrt(d @ d) for d in away]
             i = distances.index(min(distances))
             far = distances[i] / math.sqrt(self.dim)
             sigma = max(near[i].sigma, min(far, state.sigma0)) if far < math.inf else sigma

@@ -51,9 +51,15 @@ class Overheard:
         self.notes.append(("tell", rows, values.F))
         return self.part.tell(state, rows, values)
 
-    def informed(self, state, F):
-        self.notes.append(("informed", None, F))
-        return self.part.informed(state, F)
+    def learnt(self, state, row):
+        ids = np.array([row.id])
+        values = np.array([[row.f1, row.f2]])
+        self.notes.append(("tell", Population(ids, ids, row.x[None]), values))
+        return self.part.learnt(state, row)
+
+    def informed(self, state, rows):
+        self.notes.append(("informed", None, np.array(rows)))
+        return self.part.informed(state, rows)
 
 
 def rows_of(notes, kind, own):

@@ -65,7 +65,6 @@ _MODEL_BEGINS = 10  # per variable
 _MEMORY: Three = (20.0, 20.0, 200.0)  # evaluations per variable over which gains are averaged
 _LOCAL_MOST = 5  # evaluations per variable of such a solver; more of them cost the front
 _RUNS_BEGIN = 50  # evaluations per variable
-_STRANGER = np.full(1, INJECTED)
 _MARGIN = 0.1  # of the width of the front, by which the reference point lies beyond the nadir
 
 
@@ -211,7 +210,9 @@ class HMOCMAES:
             part, left = state.turn if state.turn[1] > 0 else self._turn(state)
             rows, inside = self._asked(state, part, min(left, k - len(X)))
             for row, x in enumerate(rows.X):
-                mine = rows if len(rows) == 1 else rows.take(np.array([row]))
+                mine: int | Population = int(rows.id[row])
+                if part in (_RUNS, _LOCAL):
+                    mine = rows if len(rows) == 1 else rows.take(np.array([row]))
                 state.open.note(first + len(X), (part, mine))
                 X.append(x)
             n = len(rows)
@@ -274,8 +275,8 @@ class HMOCMAES:
         """Each row goes to the part that asked for it; the others see where it came to lie."""
         runs: list[tuple[Population, float, float]] = []
         for row in told_rows(population, values.F):
-            part, mine = state.open.close(row.id) or (_NOBODY, None)
-            if part == _RUNS and mine is not None:
+            part, mine = state.open.close(row.id) or (_NOBODY, INJECTED)
+            if part == _RUNS and isinstance(mine, Population):
                 runs.append((mine, row.f1, row.f2))
             state = self._learnt(state, part, mine, row)
         if not runs:
@@ -284,39 +285,30 @@ class HMOCMAES:
         told = Values(np.ascontiguousarray(np.array([f1, f2]).T))
         return state._replace(runs=self.runs.tell(state.runs, stacked(rows), told))
 
-    def _learnt(self, state: HMOState, part: int, mine: Population | None, row: Row) -> HMOState:
+    def _learnt(self, state: HMOState, part: int, mine: int | Population, row: Row) -> HMOState:
         """A row counts for the part that asked for it, and is told to it, if it is not one of the
-        runs, and shown to the others, if it has not failed."""
-        F = np.array([[row.f1, row.f2]])
-        values, finite = Values(F), math.isfinite(row.f1) and math.isfinite(row.f2)
-        count, told, failed = self._counted(state, part, row), state.told, state.failed
+        runs, and shown to the others, if it has not failed. mine: its id in that part, or its
+        row there."""
+        finite = math.isfinite(row.f1) and math.isfinite(row.f2)
+        (gained, counted, used), told = self._counted(state, part, row), state.told
+        failed = state.failed
         if part != _NOBODY:
             told, failed = told + 1, 0 if finite else failed + 1
-        stranger = Population(_STRANGER, _STRANGER, row.x[None])
+        own = mine if isinstance(mine, int) else INJECTED
+        stranger, known = row._replace(id=INJECTED), row._replace(id=own)
         model, up, runs = state.model, state.up, state.runs
         if finite or part == _UP:
-            up = self.up.tell(up, mine if part == _UP and mine is not None else stranger, values)
+            up = self.up.learnt(up, known if part == _UP else stranger)
         if finite or part == _MODEL:
-            shown = mine if part == _MODEL and mine is not None else stranger
-            model = self.model.tell(model, shown, values)
+            model = self.model.learnt(model, known if part == _MODEL else stranger)
         if finite and part != _RUNS:
-            runs = self.runs.informed(runs, F)
-        local, unit = state.local, state.unit
-        if part == _LOCAL and self.local is not None and mine is not None and local is not None:
-            if local.evaluations == 0 and finite and F.all():
-                unit = np.abs(F[0])
-            with np.errstate(over="ignore"):  # infinite: it has failed
-                y = (F / unit).sum(axis=1)
-            local = self.local.tell(local, mine, Values(y))
-            if local.evaluations >= _LOCAL_MOST * self.dim:
-                local = None
-        gained, counted, used = count
+            runs = self.runs.informed(runs, [(row.f1, row.f2)])
+        if part == _LOCAL and isinstance(mine, Population):
+            state = self._told_local(state, mine, row)
         return state._replace(
             model=model,
             up=up,
             runs=runs,
-            local=local,
-            unit=unit,
             gained=gained,
             counted=counted,
             used=used,
@@ -324,6 +316,21 @@ class HMOCMAES:
             told=told,
             failed=failed,
         )
+
+    def _told_local(self, state: HMOState, mine: Population, row: Row) -> HMOState:
+        """The solver that begins learns of a row of its own, as long as it lasts."""
+        local, unit = state.local, state.unit
+        if self.local is None or local is None:
+            return state
+        F = np.array([row.f1, row.f2])
+        if local.evaluations == 0 and np.isfinite(F).all() and F.all():
+            unit = np.abs(F)
+        with np.errstate(over="ignore"):  # infinite: it has failed
+            y = (F / unit).sum(keepdims=True)
+        local = self.local.tell(local, mine, Values(y))
+        if local.evaluations >= _LOCAL_MOST * self.dim:
+            local = None
+        return state._replace(local=local, unit=unit)
 
     def _counted(self, state: HMOState, part: int, row: Row) -> tuple[Three, Three, Three]:
         """`gained`, `counted` and `used` with a row that is about to enter."""

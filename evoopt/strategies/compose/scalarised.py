@@ -13,6 +13,7 @@ scalarised objectives; their weights, their normalisation and their order are ou
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ class Scalarised:
         self, state: ScalarisedState, population: Population, values: Values
     ) -> ScalarisedState:
         """The rows of the run, by their weighted sums; others only say where the front is."""
-        state = self.informed(state, values.F)
+        state = self.informed(state, values.F.tolist())
         mine = population.epoch != INJECTED
         if not mine.any():
             return state
@@ -110,10 +111,12 @@ class Scalarised:
         run = self.inner.portrait(inner).restarts
         return state if run == state.run else self._begun(state, run)
 
-    def informed(self, state: ScalarisedState, F: Array) -> ScalarisedState:
-        """Knows of points that were evaluated elsewhere. F: (k, 2)."""
+    def informed(
+        self, state: ScalarisedState, rows: Sequence[tuple[float, float]]
+    ) -> ScalarisedState:
+        """Knows of points that were evaluated elsewhere, by their values f1 and f2."""
         least1, least2 = state.least1, state.least2
-        for f1, f2 in F.tolist():
+        for f1, f2 in rows:
             if not (math.isfinite(f1) and math.isfinite(f2)):
                 continue
             if (f1, f2) < (least1[0], least1[1]):
