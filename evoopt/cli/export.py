@@ -12,7 +12,7 @@ import rich_click as click
 
 from evoopt.cli import console
 from evoopt.cli.options import run_argument
-from evoopt.errors import ConfigurationError
+from evoopt.errors import ConfigurationError, StateError
 
 if TYPE_CHECKING:
     from evoopt.space import Space
@@ -52,8 +52,11 @@ def export(run: Path, output: Path | None, subset: int | None, every: bool) -> N
     if output is None:
         csv.writer(sys.stdout).writerows([[*names, *values], *table])
         return
-    with output.open("w", newline="") as file:
-        csv.writer(file).writerows([[*names, *values], *table])
+    try:
+        with output.open("w", newline="") as file:
+            csv.writer(file).writerows([[*names, *values], *table])
+    except OSError as error:
+        raise StateError(f"{output} cannot be written: {error.strerror}") from error
     console.note(f"{len(table)} lines in {output}")
 
 

@@ -218,6 +218,11 @@ def test_the_best_point_is_written_of_one_objective(cli: Cli) -> None:
     assert cli("export", "a", "--subset", 2).code == 2
     assert cli("export", "a", "--all", "--subset", 2).code == 2
     assert cli("export", "nothere").code == 4
+    said = cli("export", "a", "-o", "no/such.csv")
+    assert (said.code, said.err) == (
+        4,
+        "error: no/such.csv cannot be written: No such file or directory\n",
+    )
 
 
 def asked(text: str) -> dict[int, list[float]]:
