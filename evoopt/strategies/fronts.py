@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from evoopt.archive import BiobjectiveArchive
 from evoopt.errors import ConfigurationError
+from evoopt.result import StopReason
 from evoopt.strategies.base import INJECTED, Population
+from evoopt.strategies.stopping import MOST_FAILED, reason
 
 Array = NDArray[np.float64]
 
@@ -73,6 +75,12 @@ def told_rows(population: Population, F: Array) -> Iterator[Row]:
     order = np.lexsort((*X.T[::-1], F[:, 1], F[:, 0], ids))
     for row in order.tolist():
         yield Row(int(ids[row]), X[row], float(F[row, 0]), float(F[row, 1]))
+
+
+def given_up(failed: int, popsize: int, front: BiobjectiveArchive) -> StopReason | None:
+    """Why a search ends where nothing but failures comes; it waits longer once a front is there."""
+    bar = MOST_FAILED * max(popsize, 10) * (PATIENCE if len(front) else 1)
+    return reason("allfailed", failed, bar) if failed >= bar else None
 
 
 def beside(front: BiobjectiveArchive, tag: int) -> list[int]:

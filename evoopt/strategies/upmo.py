@@ -33,16 +33,15 @@ from evoopt.archive import BiobjectiveArchive
 from evoopt.result import StopReason, Values
 from evoopt.strategies.base import Claims, Path, Population, Portrait, new_rows
 from evoopt.strategies.fronts import (
-    PATIENCE,
     OpenRows,
     Row,
     beside,
+    given_up,
     middle,
     told_rows,
     two_objectives,
     uniform,
 )
-from evoopt.strategies.stopping import MOST_FAILED, reason
 
 Array = NDArray[np.float64]
 
@@ -301,8 +300,7 @@ class UPMOCMAES:
 
     def stop(self, state: UPState) -> StopReason | None:
         """When nothing but failures comes."""
-        bar = MOST_FAILED * max(self.popsize, 10) * (PATIENCE if len(state.front) else 1)
-        return reason("allfailed", state.failed, bar) if state.failed >= bar else None
+        return given_up(state.failed, self.popsize, state.front)
 
     def portrait(self, state: UPState) -> Portrait:
         """Of a member in the midst of the front."""

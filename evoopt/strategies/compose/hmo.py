@@ -47,8 +47,7 @@ from evoopt.strategies.cobyqa import COBYQA
 from evoopt.strategies.compose.restarts import Restarts
 from evoopt.strategies.compose.scalarised import Scalarised
 from evoopt.strategies.frontmodel import FrontModel
-from evoopt.strategies.fronts import PATIENCE, OpenRows, Row, stacked, told_rows, two_objectives
-from evoopt.strategies.stopping import MOST_FAILED, reason
+from evoopt.strategies.fronts import OpenRows, Row, given_up, stacked, told_rows, two_objectives
 from evoopt.strategies.upmo import UPMOCMAES
 
 Array = NDArray[np.float64]
@@ -350,8 +349,7 @@ class HMOCMAES:
 
     def stop(self, state: HMOState) -> StopReason | None:
         """When nothing but failures comes."""
-        bar = MOST_FAILED * max(self.popsize, 10) * (PATIENCE if len(state.up.front) else 1)
-        return reason("allfailed", state.failed, bar) if state.failed >= bar else None
+        return given_up(state.failed, self.popsize, state.up.front)
 
     def portrait(self, state: HMOState) -> Portrait:
         """Of the front."""
