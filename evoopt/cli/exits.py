@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import rich_click as click
 from click.exceptions import Exit
@@ -43,13 +43,26 @@ _SAY = re.compile(r"\bsay (objectives)=(\d+)")  # a way out
 _CALL = re.compile(r"\b\w+(?:\.\w+)?\((\w+)=\.\.\.\)")
 
 
-def run(command: click.Command, args: Sequence[str] | None) -> int:
-    """Run a command; what it returns, if it is a whole number, is the exit code."""
+def run(
+    command: click.Command,
+    args: Sequence[str] | None,
+    *,
+    name: str = "evoopt",
+    reworded: Callable[[str], str] | None = None,
+) -> int:
+    """Run a command; what it returns, if it is a whole number, is the exit code.
+
+    Args:
+        command: to be run. args: its words; default: those of the process.
+        name: of the program. reworded: an error's message as the user reads it; default:
+            `in_options`.
+    """
+    reworded = reworded or in_options
     if COMPLETE in os.environ:  # a shell asks how words go on; this exits
-        command.main(args, prog_name="evoopt")
+        command.main(args, prog_name=name)
     try:
         words = sys.argv[1:] if args is None else list(args)
-        with command.make_context("evoopt", words) as context:
+        with command.make_context(name, words) as context:
             code = command.invoke(context)
         sys.stdout.flush()  # a pipe whose reader has left shows here
     except Exit as done:
@@ -58,7 +71,7 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
         return _said(_usage(error), USAGE)
     except EvooptError as error:
         _trace()
-        return _said(in_options(str(error)), error.exit_code)
+        return _said(reworded(str(error)), error.exit_code)
     except Interrupted as error:
         return _said(str(error) or "interrupted", error.exit_code)
     except (KeyboardInterrupt, click.Abort):

@@ -11,7 +11,7 @@ import rich_click as click
 from evoopt.cli import console
 from evoopt.cli.words import choose, numbers
 from evoopt.errors import ConfigurationError
-from evoopt.plots import KINDS, SINGLE, SUITE_KINDS
+from evoopt.plots import KINDS, OF_CONFIGS, OF_TRAINING, SINGLE, SUITE_KINDS
 
 _TAKEN = {  # options by kind
     "anytime": ("algorithms", "dim"),
@@ -19,7 +19,9 @@ _TAKEN = {  # options by kind
     "ecdf": ("algorithms", "dim", "groups"),
     "ert": ("algorithms", "targets"),
     "hypervolume": (),
+    "loss": (),
     "pareto": (),
+    "schedule": (),
 }
 _OF_EITHER = "anytime"  # suite runs or single ones
 _GIVEN_AS = {
@@ -63,13 +65,16 @@ def plot(
     hypervolume: of such runs against evaluations; medians with quartile bands of three and more
     (of suites: anytime).
     eaf: attainment surfaces of three runs and more, and the differences of two algorithms.
+    loss: bits per byte against tokens of training runs, those of evoopt-train.
+    schedule: learning rates and weight-norm targets of training configurations, the files of
+    evoopt-train, in the place of runs.
     """
     choose(kind, KINDS, "KIND")
     names = None if algorithms is None else algorithms.replace(" ", "").split(",")
     targets = numbers(target, "--target")
     options = {"groups": groups or None, "dim": dim, "algorithms": names, "targets": targets}
     given = {word: value for word, value in options.items() if value is not None}
-    of_suites = _of_suites(kind, runs)
+    of_suites = kind not in (*OF_CONFIGS, *OF_TRAINING) and _of_suites(kind, runs)
     _refuse(kind, given, of_suites)
     module, _, attribute = (SUITE_KINDS if of_suites else KINDS)[kind].partition(":")
     draw = getattr(importlib.import_module(module), attribute)

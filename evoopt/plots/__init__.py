@@ -12,7 +12,9 @@ KINDS = {
     "ecdf": "evoopt_bench.plots:ecdf",
     "ert": "evoopt_bench.ert_plot:ert_against_dimension",
     "hypervolume": "evoopt.plots.hypervolume:draw",
+    "loss": "evoopt_llm.pictures:draw",
     "pareto": "evoopt.plots.pareto:draw",
+    "schedule": "evoopt_llm.schedule_picture:draw",
 }
 SUITE_KINDS = {
     "anytime": "evoopt_bench.anytime_plot:anytime_of_suites",
@@ -20,3 +22,5 @@ SUITE_KINDS = {
     "ert": KINDS["ert"],
 }
 SINGLE = ("anytime", "eaf", "hypervolume", "pareto")  # that are drawn of single runs
+OF_CONFIGS = ("schedule",)  # that are drawn of configuration files instead of runs
+OF_TRAINING = ("loss",)  # that are drawn of training runs

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = {"evoopt": ROOT / "evoopt", "evoopt_bench": ROOT / "benchmarks/evoopt_bench"}
+SOURCES = {
+    "evoopt": ROOT / "evoopt",
+    "evoopt_bench": ROOT / "benchmarks/evoopt_bench",
+    "evoopt_llm": ROOT / "llm_tuning/evoopt_llm",
+}
 
 
 def with_examples() -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("evoopt", "benchmarks/evoopt_bench")
+PACKAGES = ("evoopt", "benchmarks/evoopt_bench", "llm_tuning/evoopt_llm")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 NOT_OURS = re.compile(r"(\.(?!ci/)[^/]+|build|dist|runs|exdata|ppdata)/|.*__pycache__/")
 SHARED_PARTS = {  # of evoopt/strategies/

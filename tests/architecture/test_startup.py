@@ -74,8 +74,8 @@ def test_importing_every_module_has_no_side_effect(tmp_path: Path) -> None:
     code = """
 import os, pkgutil, sys, threading, importlib
 before = dict(os.environ)
-import evoopt, evoopt_bench
-for package in (evoopt, evoopt_bench):
+import evoopt, evoopt_bench, evoopt_llm
+for package in (evoopt, evoopt_bench, evoopt_llm):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)

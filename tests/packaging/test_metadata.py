@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NOT_IMPORTED = {"six"}  # cocopp's, which does not ask for it
+PART_OF = {"pydantic_core": "pydantic"}  # a package of the same project, always at its version
 BY_NAME = ("import_module", "find_spec")
 MODULE_OF = {"coco-experiment": "cocoex", "Py-BOBYQA": "pybobyqa"}
 
@@ -47,7 +48,8 @@ def third_party(folder: str) -> set[str]:
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(BY_NAME):
                 texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
                 found.update(str(text).split(".")[0] for text in texts)
-    return found - sys.stdlib_module_names - {"evoopt", "evoopt_bench"}
+    house = {"evoopt", "evoopt_bench", "evoopt_llm"}
+    return {PART_OF.get(name, name) for name in found} - sys.stdlib_module_names - house
 
 
 def needed(requirement: Requirement, seen: dict[str, str]) -> None:
@@ -57,7 +59,7 @@ def needed(requirement: Requirement, seen: dict[str, str]) -> None:
         if key in seen:
             continue
         found = metadata.distribution(requirement.name)
-        seen[key] = found.version
+        seen[key] = found.version.split("+")[0]  # torch says which build it is
         for text in found.requires or ():
             child = Requirement(text)
             if child.marker is None or child.marker.evaluate({"extra": extra}):
@@ -78,11 +80,14 @@ def test_every_package_that_the_extras_bring_is_pinned_at_the_installed_version(
 
 
 def test_the_packages_import_what_the_project_depends_on_and_nothing_else() -> None:
-    extras = [line for extra in ("bench", "bobyqa", "hv", "plot", "ray") for line in EXTRAS[extra]]
+    extras = [
+        line for extra in ("bench", "bobyqa", "hv", "llm", "plot", "ray") for line in EXTRAS[extra]
+    ]
     promised = modules([*PROJECT["dependencies"], *extras])
-    assert third_party("evoopt") | third_party("benchmarks/evoopt_bench") == promised
+    packages = ("evoopt", "benchmarks/evoopt_bench", "llm_tuning/evoopt_llm")
+    assert set().union(*map(third_party, packages)) == promised
     # pypop7 brings half of the field: what is measured against it says how to install it
-    elsewhere = {"numpy", "scipy", "ray", "pypop7", "moarchiving", "moocore"}
+    elsewhere = {"numpy", "scipy", "ray", "pypop7", "moarchiving", "moocore", "torch"}
     assert third_party("benchmarks/perf") - elsewhere == modules(EXTRAS["peers"])
 
 

@@ -35,15 +35,15 @@ def built(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_wheel_holds_both_packages_and_nothing_else(tmp_path: Path) -> None:
+def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     wheel = built(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         entry_points = archive.read("evoopt_toolkit-0.1.0.dist-info/entry_points.txt").decode()
     assert wheel.name == "evoopt_toolkit-0.1.0-py3-none-any.whl"
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"evoopt", "evoopt_bench", "evoopt_toolkit-0.1.0.dist-info"}
-    assert {"evoopt/py.typed", "evoopt_bench/py.typed"} <= set(names)
+    assert tops == {"evoopt", "evoopt_bench", "evoopt_llm", "evoopt_toolkit-0.1.0.dist-info"}
+    assert {"evoopt/py.typed", "evoopt_bench/py.typed", "evoopt_llm/py.typed"} <= set(names)
     assert "evoopt_bench/data/biobj_references.csv" in names
     assert "evoopt_toolkit-0.1.0.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if "__pycache__" in name]
