@@ -1,19 +1,20 @@
 """Checkpoints: weights and the optimizer's state as safetensors, all else as JSON beside them.
 
 `step-00000400.safetensors` holds the tensors, `step-00000400.json` the step, the config and the
-SHA-256 of the tensors. The tensors are written first and each file appears by a rename, so that a
-checkpoint whose JSON is there is whole, whenever the process was killed; a disk that loses bytes
-later shows in the SHA-256. There are no random states in it: what is drawn depends on the seed and
-the step alone. The two last ones are kept, and those that were asked to be.
+SHA-256 of the tensors and of itself. The tensors are written first and each file appears by a
+rename, so that a checkpoint whose JSON is there is whole, whenever the process was killed; a disk
+that loses bytes later shows in the SHA-256. There are no random states in it: what is drawn depends
+on the seed and the step alone. The two last ones are kept, and those that were asked to be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from evoopt.checks import shown
 from evoopt.errors import StateError
 from evoopt.rundir.files import (
     JSON_LIMIT,
@@ -32,11 +34,14 @@ from evoopt.rundir.files import (
     to_json,
     write_atomic,
 )
+from evoopt_llm import modelstate
+from evoopt_llm.modelstate import Plain
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEPT = 2  # the last ones; the one before the last is the way out of a damaged last one
-_NAME = re.compile(r"step-(\d{8})\.json")
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_NAME = re.compile(r"step-(\d{8,19})\.json")
+_ANY = re.compile(r"step-(\d{8,19})\.(json|safetensors)(\.tmp)?")  # what a killed process leaves
+_TYPES = {"step": int, "config": dict, "more": dict, "optimizer": dict, "aliases": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,20 @@ class Checkpoint:
     config: dict[str, Any]
     more: dict[str, Any]
     tensors: dict[str, Tensor]
-    plain_state: dict[str, dict[str, Any]]
+    plain_state: Plain
     aliases: dict[str, str]
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[dict[str, Any]]:
+        """Gives `more`.
+
+        Raises:
+            StateError: something was not found in it, or was of another kind.
+        """
+        try:
+            yield self.more
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(self.path, repr(error)) from error
 
 
 def save(
@@ -88,15 +105,17 @@ def save(
         StateError: the file system refused; the checkpoints of before are still there.
     """
     path = folder / f"step-{step:08d}.json"
-    tensors, aliases = _model_tensors(model)
-    states, plain_state = _optimizer_state(model, optimizer)
+    tensors, aliases = modelstate.model_tensors(model)
+    states, plain_state = modelstate.optimizer_tensors(model, optimizer)
     tensors |= states
     try:
         folder.mkdir(exist_ok=True)
         digest = _write_tensors(path.with_suffix(".safetensors"), tensors)
     except (OSError, safetensors.SafetensorError) as error:
-        raise StateError(f"{path} cannot be written: {error}; free some space") from error
-    written = {
+        raise StateError(
+            f"{path} cannot be written: {error}; free some space, then go on with --resume"
+        ) from error
+    written: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "step": step,
         "sha256": digest,
@@ -105,7 +124,7 @@ def save(
         "optimizer": plain_state,
         "aliases": aliases,
     }
-    write_atomic(path, to_json(path, written))
+    write_atomic(path, to_json(path, {**written, "self_sha256": _digest(written)}))
     for old in listed(folder)[:-KEPT]:
         if _step_of(old) not in forever:
             _remove(old)
@@ -116,7 +135,21 @@ def listed(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), key=_step_of)
+
+
+def drop_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints of later steps: those steps will be done again.
+
+    Args:
+        folder: of the run's checkpoints.
+        step: steps done by the checkpoint that the run goes on from.
+    """
+    found = sorted(folder.iterdir()) if folder.is_dir() else []  # of a checkpoint, the JSON first
+    for path in found:
+        name = _ANY.fullmatch(path.name)
+        if name and int(name[1]) > step:
+            path.unlink(missing_ok=True)
 
 
 def find(place: Path, *, before_last: bool = False) -> Path:
@@ -134,6 +167,8 @@ def find(place: Path, *, before_last: bool = False) -> Path:
         if not path.is_file():
             raise StateError(f"{path} is not there; a checkpoint is named step-00000400.json")
         return path
+    if not place.exists():
+        raise StateError(f"{place} is not there; it must be a checkpoint or the folder of a run")
     inside = place / "checkpoints"
     found = listed(inside if inside.is_dir() else place)
     if len(found) < 1 + before_last:
@@ -148,36 +183,68 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
     Raises:
         StateError: it is missing, damaged, or of another format.
     """
-    plain = from_json(path, read_file(path, JSON_LIMIT))
-    version = plain.get("format_version")
-    if version != FORMAT_VERSION:
-        raise StateError(f"{path} has the format {version}; this version reads {FORMAT_VERSION}")
+    plain = _checked(path)
     file = path.with_suffix(".safetensors")
     try:
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != plain["sha256"]:
-            raise StateError(
-                f"{file} is damaged: its SHA-256 is not the one in {path.name}; go on from the "
-                f"checkpoint before it with --previous"
-            )
+        if digest != plain.get("sha256"):
+            raise _damaged(file, f"its SHA-256 is not the one in {path.name}")
         tensors = safetensors.torch.load_file(file, device=device)
-        return Checkpoint(
-            path=path,
-            step=plain["step"],
-            config=plain["config"],
-            more=plain["more"],
-            tensors=tensors,
-            plain_state=plain["optimizer"],
-            aliases=plain["aliases"],
-        )
     except OSError as error:
         raise StateError(
             f"{file} cannot be read: {error.strerror}; go on from the checkpoint before it with "
             f"--previous"
         ) from error
-    except (KeyError, safetensors.SafetensorError) as error:
-        raise StateError(f"{path} is damaged: {error!r}; try --previous") from error
+    except safetensors.SafetensorError as error:
+        raise _damaged(file, str(error)) from error
+    return Checkpoint(
+        path=path,
+        step=plain["step"],
+        config=plain["config"],
+        more=plain["more"],
+        tensors=tensors,
+        plain_state=plain["optimizer"],
+        aliases=plain["aliases"],
+    )
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """The JSON half of a checkpoint.
+
+    Raises:
+        StateError: as `load`.
+    """
+    try:
+        plain = from_json(path, read_file(path, JSON_LIMIT))
+    except StateError as error:
+        raise StateError(f"{error}; go on from the checkpoint before it with --previous") from None
+    version = plain.get("format_version")
+    if version != FORMAT_VERSION:
+        raise StateError(
+            f"{path} is no checkpoint of format {FORMAT_VERSION}, which this version reads; its "
+            f"format is {shown(version)}"
+        )
+    if plain.pop("self_sha256", None) != _digest(plain):
+        raise _damaged(path, "its SHA-256 is not the one in it")
+    odd = [name for name, kind in _TYPES.items() if not isinstance(plain.get(name), kind)]
+    if odd or not all(isinstance(state, dict) for state in plain["optimizer"].values()):
+        raise _damaged(path, f"its {odd[0] if odd else 'optimizer'} is missing or of another kind")
+    if plain["step"] != _step_of(path):
+        raise _damaged(path, f"it is of step {plain['step']}")
+    return plain
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values, however they are laid out."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _damaged(path: Path, why: str) -> StateError:
+    return StateError(
+        f"{path} is damaged: {why}; go on from the checkpoint before it with --previous"
+    )
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer | None) -> None:
@@ -191,81 +258,30 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer | Non
     Raises:
         StateError: names or shapes differ.
     """
-    tensors = checkpoint.tensors
-    weights = {n[len(_MODEL) :]: t for n, t in tensors.items() if n.startswith(_MODEL)}
-    weights |= {name: weights[other] for name, other in checkpoint.aliases.items()}
-    own = model.state_dict()
-    differing = sorted(own.keys() ^ weights.keys()) or [
-        name for name, tensor in own.items() if tensor.shape != weights[name].shape
-    ]
-    if differing:
-        raise StateError(f"{checkpoint.path} is of another model: {differing[0]} differs")
-    model.load_state_dict(weights)
-    if optimizer is not None:
-        _restore_optimizer(checkpoint, model, optimizer)
-
-
-def _restore_optimizer(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> None:
-    """The state of each parameter; the groups' numbers come from the config."""
-    found: dict[str, dict[str, Any]] = {n: dict(s) for n, s in checkpoint.plain_state.items()}
-    for key, tensor in checkpoint.tensors.items():
-        if key.startswith(_OPTIMIZER):
-            name, _, word = key[len(_OPTIMIZER) :].rpartition(".")
-            found.setdefault(name, {})[word] = tensor
-    names = _names(model, optimizer)
-    states = {number: found[name] for number, name in enumerate(names) if name in found}
-    groups = optimizer.state_dict()["param_groups"]
     try:
-        optimizer.load_state_dict({"state": states, "param_groups": groups})
+        modelstate.load_model(model, checkpoint.tensors, checkpoint.aliases)
+    except (ValueError, RuntimeError) as error:
+        raise StateError(f"{checkpoint.path} is of another model: {error}") from error
+    if optimizer is None:
+        return
+    try:
+        modelstate.load_optimizer(model, optimizer, checkpoint.tensors, checkpoint.plain_state)
     except (KeyError, ValueError, RuntimeError) as error:
         raise StateError(f"{checkpoint.path} is of another optimizer: {error}") from error
-
-
-def _model_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Parameters and buffers, each once, and the further names of those that are shared."""
-    tensors: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    first: dict[tuple[int, tuple[int, ...]], str] = {}
-    for name, tensor in model.state_dict().items():
-        place = (tensor.data_ptr(), tuple(tensor.shape))
-        if tensor.numel() and place in first:
-            aliases[name] = first[place]
-        else:
-            first[place] = name
-            tensors[_MODEL + name] = tensor.detach().contiguous()
-    return tensors, aliases
-
-
-def _optimizer_state(
-    model: nn.Module, optimizer: Optimizer
-) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
-    """Its tensors by name, and what is no tensor by parameter."""
-    names = _names(model, optimizer)
-    tensors: dict[str, Tensor] = {}
-    plain: dict[str, dict[str, Any]] = {}
-    for number, state in optimizer.state_dict()["state"].items():
-        for word, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"{_OPTIMIZER}{names[number]}.{word}"] = value.detach().contiguous()
-            elif value is not None:
-                plain.setdefault(names[number], {})[word] = value
-    return tensors, plain
-
-
-def _names(model: nn.Module, optimizer: Optimizer) -> list[str]:
-    """Of the optimizer's parameters, in the order of its groups."""
-    known = {id(parameter): name for name, parameter in model.named_parameters()}
-    return [known[id(p)] for group in optimizer.param_groups for p in group["params"]]
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
     """The file, there whole or not at all. Returns: its SHA-256."""
     temporary = path.with_name(path.name + ".tmp")
-    safetensors.torch.save_file(tensors, temporary)
-    with temporary.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        safetensors.torch.save_file(tensors, temporary)
+        with temporary.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # gone where the name changed
     sync_folder(path.parent)
     return digest
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,13 +23,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from evoopt import rng
-from evoopt.errors import ConfigurationError
+from evoopt.errors import ConfigurationError, StateError
 from evoopt_llm.corpus import DataSettings
 from evoopt_llm.fp4settings import PrecisionSettings
 from evoopt_llm.models.gpt import GPTSettings
 from evoopt_llm.models.nemotron import NemotronSettings
 from evoopt_llm.models.ngpt import NGPTSettings
-from evoopt_llm.optimizers import OptimizerSettings
+from evoopt_llm.optimizersettings import OptimizerSettings
 from evoopt_llm.problems import problems
 from evoopt_llm.schedules import Linear, ScheduleSettings, multiplier
 from evoopt_llm.settings import Settings
@@ -44,19 +43,24 @@ ModelSettings = Annotated[
 # of a table that names none
 _KINDS = {"model": "gpt", "optimizer": "adamw", "schedule": "linear", "precision": "fp32"}
 # of `run`: what does not decide the loss curve, beyond the rounding of another device
+_MOST = 2**63 - 1  # of whole numbers: what fits into 64 bits
 _INDIFFERENT = ("device", "timeout_seconds", "checkpoint_every", "keep_steps", "norms_every")
 
 
 class RunSettings(Settings):
     """How long, how much at a time, where, and what is written."""
 
-    steps: int | None = Field(default=None, gt=0, description="of the optimizer; this or tokens")
-    tokens: int | None = Field(
-        default=None, gt=0, description="to train on, rounded up to whole steps"
+    steps: int | None = Field(
+        default=None, gt=0, le=_MOST, description="of the optimizer; this or tokens"
     )
-    batch: int = Field(default=16, gt=0, description="sequences a step, of all processes together")
+    tokens: int | None = Field(
+        default=None, gt=0, le=_MOST, description="to train on, rounded up to whole steps"
+    )
+    batch: int = Field(
+        default=16, gt=0, le=2**31, description="sequences a step, of all processes together"
+    )
     accumulation: int = Field(
-        default=1, gt=0, description="parts in which a process computes its share of a batch"
+        default=1, gt=0, le=2**31, description="parts in which a process computes its share"
     )
     clip: float = Field(default=1.0, ge=0, description="longest gradient; 0 for any length")
     seed: int | None = Field(
@@ -68,23 +72,36 @@ class RunSettings(Settings):
     data_seed: int | None = Field(
         default=None, ge=0, lt=2**63, description="of the order of the data; that of the weights"
     )
-    report_every: int = Field(default=10, gt=0, description="steps between two training losses")
-    eval_every: int | None = Field(
-        default=None, gt=0, description="steps between two held-out losses; at the end alone"
+    report_every: int = Field(
+        default=10, gt=0, le=_MOST, description="steps between two training losses"
     )
-    valid_windows: int = Field(default=64, gt=0, description="held-out sequences, evenly spaced")
+    eval_every: int | None = Field(
+        default=None,
+        gt=0,
+        le=_MOST,
+        description="steps between two held-out losses; at the end alone",
+    )
+    valid_windows: int = Field(
+        default=64, gt=0, le=_MOST, description="held-out sequences, evenly spaced"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: cuda where it is"
     )
     compile: bool = Field(default=False, description="torch.compile of the model")
     checkpoint_every: int | None = Field(
-        default=None, gt=0, description="steps between two checkpoints; at the end alone"
+        default=None,
+        gt=0,
+        le=_MOST,
+        description="steps between two checkpoints; at the end alone",
     )
     keep_steps: tuple[int, ...] = Field(
         default=(), description="steps done at which a checkpoint is made and kept, as a trunk's"
     )
     norms_every: int | None = Field(
-        default=None, gt=0, description="steps between two records of the weights' norms; none"
+        default=None,
+        gt=0,
+        le=_MOST,
+        description="steps between two records of the weights' norms; none",
     )
     timeout_seconds: float | None = Field(default=None, gt=0, description="of this session")
     diverged_above: float = Field(
@@ -93,8 +110,10 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.steps is None) == (self.tokens is None):
+        if self.steps is None and self.tokens is None:
             raise ValueError("either steps or tokens must be given")
+        if self.steps is not None and self.tokens is not None:
+            raise ValueError("steps and tokens are both given: leave one out")
         if self.batch % self.accumulation:
             raise ValueError(
                 f"batch must be a multiple of accumulation, {self.accumulation}; got {self.batch}"
@@ -144,7 +163,7 @@ class TrainConfig(Settings):
     def total_steps(self) -> int:
         """Steps of the run."""
         run = self.run
-        return run.steps or math.ceil((run.tokens or 0) / self.step_tokens)
+        return run.steps or -(-(run.tokens or 0) // self.step_tokens)
 
     @property
     def seed(self) -> int:
@@ -222,9 +241,29 @@ def config_of(plain: Mapping[str, Any], place: str) -> TrainConfig:
             full[name] = {"kind": kind, **table}
     try:
         text = json.dumps(full, default=str)
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, lists in lists in ...
+        raise ConfigurationError(f"{place}: {error}") from None
+    try:
         return TrainConfig.model_validate_json(text)  # JSON has lists where Python has tuples
     except ValidationError as error:
         raise ConfigurationError(f"{place}: {'; '.join(problems(error, TrainConfig))}") from None
+
+
+def check_stored(plain: Mapping[str, Any], place: Path) -> None:
+    """Refuses what `TrainConfig.plain` has not written.
+
+    Args:
+        plain: as JSON values.
+        place: where it stands, for the message.
+
+    Raises:
+        StateError: a table or the seed is missing or of another kind.
+    """
+    odd = [name for name in TrainConfig.model_fields if not isinstance(plain.get(name), dict)]
+    if odd:
+        raise StateError(f"{place} holds no config of a run: its {odd[0]} is no table")
+    if type(plain["run"].get("seed")) is not int:
+        raise StateError(f"{place} holds no config of a run: its run.seed is no whole number")
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:

@@ -70,8 +70,8 @@ class DataSettings(Settings):
         None, gt=0, lt=1, description="share held out; by default 0.1, of gcide 0.02"
     )
     states: int = Field(32, ge=2, le=256, description="markov: how many byte values occur")
-    order: int = Field(1, ge=1, description="markov: how many bytes back the source looks")
-    size: int = Field(1_000_000, ge=100, description="markov: bytes")
+    order: int = Field(1, ge=1, le=10, description="markov: how many bytes back the source looks")
+    size: int = Field(1_000_000, ge=100, le=10**9, description="markov: bytes")
     seed: int = Field(0, ge=0, lt=2**64, description="markov: of the source and its bytes")
     cache: str | None = Field(
         None,
@@ -177,6 +177,6 @@ def _of_markov(settings: DataSettings) -> _Content:
 
 def _cache(settings: DataSettings) -> Path:
     if settings.cache is not None:
-        return Path(settings.cache).expanduser()
+        return pieces.user_path("cache", settings.cache)
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "evoopt" / "corpora"
+    return pieces.user_path("cache", home) / "evoopt" / "corpora"

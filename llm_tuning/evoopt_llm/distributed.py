@@ -21,12 +21,27 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from evoopt.errors import STATE, ConfigurationError, EvooptError, StateError
+from evoopt.errors import (
+    MISSING_DEPENDENCY,
+    STATE,
+    ConfigurationError,
+    EvooptError,
+    MissingDependencyError,
+    StateError,
+)
 from evoopt_llm.models.base import LanguageModel
 
 T = TypeVar("T")
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun's
+
+
+class Told(EvooptError):
+    """An error that the first process tells: the others end with it and say nothing."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +82,10 @@ class Group:
         distributed.all_gather_object(texts, hashlib.sha256(text.encode()).hexdigest())
         other = [rank for rank, digest in enumerate(texts) if digest != texts[0]]
         if other:
-            raise StateError(
+            self._end(
                 f"{what} of process {other[0]} is not that of process 0: all must run the same "
-                f"versions on the same files"
+                f"versions on the same files",
+                STATE,
             )
 
     def sum(self, numbers: Tensor) -> Tensor:
@@ -92,18 +108,47 @@ class Group:
         Raises:
             EvooptError: the action failed; in every process, so that none waits for another.
         """
+        if self.size == 1:
+            return action()
         found, said = None, ""
         try:
             found = action() if self.is_first else None
         except EvooptError as error:
-            if self.size == 1:
-                raise
             said = f"{error.exit_code} {error}"
-        said = self.shared(said)
+        self._end_if(self.shared(said))
+        return found
+
+    def by_all(self, action: Callable[[], T]) -> T:
+        """What this process gets from the action, which all of them do.
+
+        Raises:
+            EvooptError: the action failed in one of them; in every process, and the first one tells
+                it.
+        """
+        if self.size == 1:
+            return action()
+        found, said = [], ""
+        try:
+            found.append(action())
+        except EvooptError as error:
+            said = f"{error.exit_code} {error}"
+        texts = [""] * self.size
+        distributed.all_gather_object(texts, said)
+        self._end_if(next((text for text in texts if text), ""))
+        return found[0]
+
+    def _end_if(self, said: str) -> None:
+        """Raises what one of the processes said, a code and a text; nothing where it is empty."""
         if said:
             code, _, text = said.partition(" ")
-            raise StateError(text) if int(code) == STATE else ConfigurationError(text)
-        return found
+            self._end(text, int(code))
+
+    def _end(self, text: str, code: int) -> None:
+        """Raises an error: in the first process one that is told."""
+        if not self.is_first:
+            raise Told(text, code)
+        kinds = {STATE: StateError, MISSING_DEPENDENCY: MissingDependencyError}
+        raise kinds.get(code, ConfigurationError)(text)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from evoopt.errors import ConfigurationError
 from evoopt_llm.fourbit import BlockPolicy, Statistics
 from evoopt_llm.fp4matmul import Clock, Multiplier, Operand, Recipe
 from evoopt_llm.fp4settings import (
+    AHEAD,
     BF16Settings,
     FP32Settings,
     MXFP4Settings,
@@ -62,12 +63,21 @@ class Report(NamedTuple):
         precision: in words; of four bits it says "emulated".
         four_bit: names of the layers that are in four bits. kept: of the others, and why.
         bits_per_weight: mean storage of all parameters as the products read them.
+        high_bits: the same in high precision. switch_at: share of the training from which Fprop is
+            in high precision; None for never.
     """
 
     precision: str
     four_bit: tuple[str, ...]
     kept: dict[str, str]
     bits_per_weight: float
+    high_bits: float
+    switch_at: float | None = None
+
+    def bits_at(self, share_done: float) -> float:
+        """`bits_per_weight` of Fprop, and so of an evaluation, at this share of the training."""
+        late = self.switch_at is not None and share_done >= self.switch_at
+        return self.high_bits if late else self.bits_per_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ def convert(model: nn.Module, settings: PrecisionSettings, seed: int = 0) -> Rep
     """
     if isinstance(settings, FP32Settings | BF16Settings):
         bits = _KEPT_BITS if settings.autocast else _FP32_BITS
-        return Report(settings.kind, (), {}, float(bits))
+        return Report(settings.kind, (), {}, float(bits), float(bits))
     if _multipliers(model):
         raise ConfigurationError("convert(model=...) must be in high precision; it is in four bits")
     layers = list(_linear_layers(model))
@@ -107,12 +117,13 @@ def convert(model: nn.Module, settings: PrecisionSettings, seed: int = 0) -> Rep
             f" keep_first={settings.keep_first}, keep_last={settings.keep_last},"
             f" keep={settings.keep} for a model of {_blocks(layers)} blocks"
         )
-    clock = Clock(seed, settings.switch_at, settings.switch == "all")
+    clock = Clock(seed, settings.switch_share, settings.switch == "all")
     recipe = _recipe(settings)
     for number, layer in enumerate(chosen):
         _install(model, layer, Multiplier(recipe, clock, number))
     names = tuple(layer.name for layer in chosen)
-    return Report(f"{settings.kind} emulated", names, kept, _bits(model, recipe, chosen, settings))
+    mean, high = _bits(model, recipe, chosen, settings), _high_bits(settings)
+    return Report(settings.words, names, kept, mean, high, settings.switch_share)
 
 
 def set_step(model: nn.Module, step: int, share_done: float, part: int = 0) -> None:
@@ -202,7 +213,14 @@ def _kept(
     """Names of the layers that stay in high precision, and why."""
     kinds: dict[str, str] = getattr(model, "kinds", dict)()
     blocks, kept = _blocks(layers), {}
-    for name in (layer.name for layer in layers):
+    names = [layer.name for layer in layers]
+    for given in settings.keep:
+        if given != AHEAD and not any(fnmatch.fnmatchcase(name, given) for name in names):
+            raise ConfigurationError(
+                "precision.keep must be of patterns that match a layer, such as "
+                f"{next(iter(names), 'none')}; got {given!r}"
+            )
+    for name in names:
         kind = kinds.get(f"{name}.weight", "head" if kinds else "matrix")
         block = _BLOCK.match(name)
         pattern = next((p for p in settings.keep if fnmatch.fnmatchcase(name, p)), None)
@@ -221,6 +239,11 @@ def _blocks(layers: list[_Layer]) -> int:
     """Of the model."""
     found = [_BLOCK.match(layer.name) for layer in layers]
     return max((int(block[1]) + 1 for block in found if block), default=0)
+
+
+def _high_bits(settings: NVFP4Settings | MXFP4Settings) -> float:
+    """Of storage a weight outside of the layers in four bits."""
+    return float(_KEPT_BITS if settings.autocast else _FP32_BITS)
 
 
 def _recipe(settings: NVFP4Settings | MXFP4Settings) -> Recipe:
@@ -256,7 +279,7 @@ def _bits(
     settings: NVFP4Settings | MXFP4Settings,
 ) -> float:
     """Mean over all parameters."""
-    high = _KEPT_BITS if settings.autocast else _FP32_BITS
+    high = _high_bits(settings)
     total = sum(p.numel() for p in model.parameters())
     four = sum(layer.weight.numel() for layer in chosen)
     return (four * recipe.policies["weight"].bits + (total - four) * high) / total

@@ -6,7 +6,8 @@ a policy of `nvfp4` or `mxfp4` is enough.
 Source: NVIDIA, Pretraining large language models with NVFP4, 2025, arXiv:2509.25149; the
 defaults are its recipe.
 Differences from the source: `keep_last` is one block, where the paper keeps about 15 % of the
-linear layers of a model of 62 blocks. The recipe for MXFP4 is the same, but for square blocks.
+linear layers of a model of 62 blocks; `rest` is fp32, where the paper has BF16 for layers that it
+keeps. The recipe for MXFP4 is the same, but for square blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from evoopt_llm import hadamard, mxfp4, nvfp4
-from evoopt_llm.settings import Settings
+from evoopt_llm.settings import MOST_LAYERS, Settings, refuse_idle
+
+AHEAD = "ahead.*"  # names of layers of multi-token prediction
 
 
 class FP32Settings(Settings):
@@ -61,10 +64,14 @@ class FourBitSettings(Settings):
         default=False, description="stochastic rounding of the weights in Fprop and Dgrad"
     )
     two_d_weights: bool = Field(default=True, description="square blocks for the weights")
-    keep_first: int = Field(default=0, ge=0, description="first blocks kept in high precision")
-    keep_last: int = Field(default=1, ge=0, description="last blocks kept in high precision")
+    keep_first: int = Field(
+        default=0, ge=0, le=MOST_LAYERS, description="first blocks kept in high precision"
+    )
+    keep_last: int = Field(
+        default=1, ge=0, le=MOST_LAYERS, description="last blocks kept in high precision"
+    )
     keep: list[str] = Field(
-        default=["ahead.*"],
+        default=[AHEAD],
         description="patterns of names of layers kept in high precision; ahead is the prediction of"
         " several tokens",
     )
@@ -73,16 +80,42 @@ class FourBitSettings(Settings):
         default=None,
         ge=0,
         le=1,
-        description="share of the training from which products return to high precision",
+        description="share of the training from which products return to high precision; 1: never",
     )
-    switch: Literal["forward", "all"] = Field(
-        default="all", description="which products return then: Fprop alone, or all three"
+    switch: Literal["never", "forward", "all"] = Field(
+        default="all", description="which products return then: none, Fprop alone, or all three"
     )
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> Self:
+        if self.switch == "never":
+            refuse_idle(self, "beside switch = 'never'", "switch_at")
+        elif self.switch_at is None:
+            refuse_idle(self, "without switch_at", "switch")
+        if self.rht == "off":
+            refuse_idle(self, "beside rht = 'off'", "rht_size", "rht_signs")
+        return self
 
     @property
     def autocast(self) -> bool:
         """Whether the rest is to be in bfloat16 by `torch.autocast`."""
         return self.rest == "bf16"
+
+    @property
+    def switch_share(self) -> float | None:
+        """Share of the training from which products are in high precision; None for never."""
+        if self.switch == "never" or self.switch_at is None or self.switch_at >= 1:
+            return None
+        return self.switch_at
+
+    @property
+    def words(self) -> str:
+        """The precision, for people."""
+        kind, share = getattr(self, "kind", ""), self.switch_share
+        if share is None:
+            return f"{kind} emulated"
+        which = "forward in high precision" if self.switch == "forward" else "high precision"
+        return f"{kind} emulated, {which} from {100 * share:.3g} %"
 
 
 class NVFP4Settings(FourBitSettings):

@@ -9,6 +9,7 @@ gradient up to rounding.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +18,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evoopt.errors import ConfigurationError
+from evoopt.errors import ConfigurationError, StateError
 from evoopt_llm import fp4linear, models, optimizers, schedules
 from evoopt_llm.batches import train_windows, valid_windows, windows_in_epoch
 from evoopt_llm.config import TrainConfig
 from evoopt_llm.corpus import Corpus
 from evoopt_llm.distributed import Group, LossOf, averaged, without_averaging
 from evoopt_llm.norms import NormReplay, NormTrace
+
+
+def replay_digest(config: TrainConfig) -> str | None:
+    """SHA-256 of the recorded norms that the optimizer replays; None without such.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    path = getattr(config.optimizer, "replay", None)
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise StateError(f"optimizer.replay {path} cannot be read: {error}") from error
 
 
 class Step(NamedTuple):
@@ -85,11 +101,14 @@ class Learner:
         """Numbers that are trained."""
         return sum(p.numel() for p in self.model.parameters())
 
+    def share_done(self, step: int) -> float:
+        """Of the run: from 0 at its first step to 1 at its last."""
+        return step / max(1, self.config.total_steps - 1)
+
     def step(self, step: int) -> Step:
         """Step number `step`, from 0, of the optimizer."""
-        config, total = self.config, self.config.total_steps
-        multiplier = schedules.multiplier(config.schedule, step, total)
-        done = step / max(1, total - 1)
+        config, done = self.config, self.share_done(step)
+        multiplier = schedules.multiplier(config.schedule, step, config.total_steps)
         optimizers.set_step(self.optimizer, config.optimizer, multiplier, done, self._period(step))
         if self._replay is not None:
             self._replay.set(step)
@@ -119,6 +138,17 @@ class Learner:
         if self.config.run.clip:
             nn.utils.clip_grads_with_norm_(parameters, self.config.run.clip, norm)
         return norm
+
+    def evaluates_after(self, step: int) -> None:
+        """What is measured from now on is of the weights after this step, counted from 0: in its
+        precision, and rounded with random numbers that no batch has; whether the step was done in
+        this process or in one before it."""
+        part = -1 - self.group.rank
+        fp4linear.set_step(self.model, step, self.share_done(step), part)
+
+    def bits_after(self, step: int) -> float:
+        """Mean storage of a weight, as an evaluation after this step uses it."""
+        return self.report.bits_at(self.share_done(step))
 
     def valid_loss(self) -> float:
         """Mean over the held-out windows of all processes, nats a token."""

@@ -66,6 +66,11 @@ def lack_of_memory(error: BaseException) -> str:
     return ""
 
 
+def threads() -> int:
+    """That share an operation of torch on the CPU: another number adds up in another order."""
+    return torch.get_num_threads()
+
+
 def versions() -> dict[str, str]:
     """Of what computes a run."""
     return {

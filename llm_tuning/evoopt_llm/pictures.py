@@ -1,7 +1,8 @@
 """Loss curves of training runs, also while they go on: bits per byte against tokens.
 
 Held-out losses are lines, training losses thin ones behind them. Runs whose configs differ in their
-seeds alone are one method: its median is drawn, and its runs behind it.
+seeds alone are one method: its median is drawn, and its runs behind it. A run that is named twice
+is drawn once; of folders with the same name as much of the path is shown as tells them apart.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from evoopt.errors import ConfigurationError, StateError, missing
 from evoopt.plots.style import COLOURS, DASHES, MARKS, RC, check_format, save
-from evoopt_llm.runfolder import read_config, read_metrics
+from evoopt_llm.runfolder import METRICS, read_config, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ class Curve:
     """A run.
 
     Attributes:
-        name: of its folder.
+        name: of its folder, or the end of its path.
         method: its config without seeds, as text.
         valid, train: its reports.
     """
@@ -67,7 +68,7 @@ def draw(runs: Sequence[Path | str], out: Path | str) -> Path:
     """
     file = Path(out)
     check_format(file, "plot")
-    methods = by_method([read_curve(Path(run)) for run in runs])
+    methods = by_method(curves(runs))
     if not 1 <= len(methods) <= MOST:
         raise ConfigurationError(
             f"draw(runs=...) must be of 1 to {MOST} methods; got {len(methods)}"
@@ -78,19 +79,45 @@ def draw(runs: Sequence[Path | str], out: Path | str) -> Path:
         return save(figure(methods), file)
 
 
+def curves(runs: Sequence[Path | str]) -> list[Curve]:
+    """Those of the runs, each once, under names that differ.
+
+    Raises:
+        StateError: as of `read_curve`.
+    """
+    folders = list(dict.fromkeys(Path(run).resolve() for run in runs))
+    read = [read_curve(folder) for folder in folders]
+    names = tails(folders)
+    return [replace(curve, name=name) for curve, name in zip(read, names, strict=True)]
+
+
+def tails(paths: Sequence[Path]) -> list[str]:
+    """Of paths that differ the shortest ends that do, too."""
+
+    def tail(path: Path) -> Path:
+        ends = (path.parts[-k:] for k in range(1, len(path.parts)))
+        own = (end for end in ends if sum(p.parts[-len(end) :] == end for p in paths) == 1)
+        return Path(*next(own, path.parts))
+
+    return [str(tail(path)) for path in paths]
+
+
 def read_curve(folder: Path) -> Curve:
     """The curve of a run.
 
     Raises:
-        StateError: there is no training run, or none of its reports has come yet.
+        StateError: there is no training run, none of its reports has come yet, or it is damaged.
     """
     config, reports = read_config(folder), read_metrics(folder)
-    if "run" not in config or "data" not in config:
+    if not all(isinstance(config.get(table), dict) for table in ("run", "data")):
         raise StateError(f"{folder} is no training run of evoopt-train")
     if not reports:
         raise StateError(f"{folder} has no report yet: there is nothing to draw")
-    name, method = folder.resolve().name, _method_of(config)
-    return Curve(name, method, _points(reports, "valid"), _points(reports, "train"))
+    try:
+        valid, train = (_points(reports, kind) for kind in ("valid", "train"))
+    except OverflowError:
+        raise StateError(f"{folder / METRICS} is damaged: a number is too large") from None
+    return Curve(folder.resolve().name, _method_of(config), valid, train)
 
 
 def _method_of(config: dict[str, Any]) -> str:
@@ -114,18 +141,22 @@ def by_method(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     found: dict[str, list[Curve]] = defaultdict(list)
     for curve in curves:
         found[curve.method].append(curve)
-    return {_name(own, i): own for i, own in enumerate(found.values())}
+    named: dict[str, list[Curve]] = {}
+    for number, own in enumerate(found.values(), 1):
+        name, seeds = _name(own), f" ({len(own)} seeds)" if len(own) > 1 else ""
+        full = f"{name or f'method {number}'}{seeds}"
+        named[full if full not in named else f"{name}, method {number}{seeds}"] = own
+    return named
 
 
-def _name(own: Sequence[Curve], number: int) -> str:
-    """The folder of a single run; of several what their names begin with."""
+def _name(own: Sequence[Curve]) -> str:
+    """The name of a single run; of several what their names begin with, which may be nothing."""
     if len(own) == 1:
         return own[0].name
     first, last = min(names := [curve.name for curve in own]), max(names)  # these differ first
     same = next((i for i, letter in enumerate(first) if letter != last[i]), len(first))
-    shared = first[:same].rstrip("-_.0123456789")
-    word = shared.removesuffix("seed").rstrip("-_.") or f"method {number + 1}"
-    return f"{word} ({len(own)} seeds)"
+    shared = first[:same].rstrip("-_./0123456789")
+    return shared.removesuffix("seed").rstrip("-_./")
 
 
 def median(curves: Sequence[Points]) -> Points:

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from evoopt.checks import shown
 from evoopt.errors import ConfigurationError, StateError
 
 GCIDE = Path("/usr/share/dictd/gcide.dict.dz")  # where Debian's package dict-gcide puts it
@@ -75,6 +76,26 @@ class Piece(NamedTuple):
             ) from error
 
 
+def user_path(argument: str, text: str) -> Path:
+    """The path that a user names, its ~ replaced.
+
+    Raises:
+        ConfigurationError: it can be no path; names `DataSettings(argument=...)`.
+    """
+    try:
+        if "\0" in text:
+            raise ValueError("it has a zero character")
+        path = Path(text).expanduser()
+        path.exists()  # raises where the system takes no such name
+    except (RuntimeError, ValueError, OSError) as error:
+        home = "there is no home folder for its ~" if isinstance(error, RuntimeError) else ""
+        reason = getattr(error, "strerror", None) or home or str(error)
+        raise ConfigurationError(
+            f"DataSettings({argument}=...) must be a path; {shown(text)}: {reason}"
+        ) from error
+    return path
+
+
 def standard_library() -> list[Piece]:
     """The .py files of this Python's standard library, without tests.
 
@@ -101,7 +122,7 @@ def user_files(path: str, pattern: str) -> list[Piece]:
     Raises:
         ConfigurationError: there is no such file or folder, or nothing in it matches.
     """
-    top = Path(path).expanduser()
+    top = user_path("path", path)
     if top.is_dir():
         names = [name for name in _names(top) if fnmatch(name.rpartition("/")[2], pattern)]
         if not names:
@@ -123,7 +144,7 @@ def gcide(path: str | None) -> list[Piece]:
     Raises:
         ConfigurationError: it is not there; says how to get it.
     """
-    file = GCIDE if path is None else Path(path).expanduser()
+    file = GCIDE if path is None else user_path("path", path)
     if not file.is_file():
         raise ConfigurationError(
             f"DataSettings(kind='gcide') needs the dictionary at {file}, which is not there; get "

@@ -23,6 +23,9 @@ _SAID = {  # pydantic's words, and ours
     "Input should be a valid tuple": "must be a list",
     "Input should be an object": "must be a table",
     "Input should": "must",
+    "Tuple should": "must",
+    "List should": "must",
+    " after validation": "",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
@@ -35,7 +38,7 @@ def problems(error: ValidationError, root: type[Settings]) -> list[str]:
         error: as `root.model_validate_json` raised it.
         root: the settings that were asked for.
     """
-    return [_sentence(details, root) for details in error.errors(include_url=False)]
+    return [_sentence(found, root) for found in _once(error.errors(include_url=False), root)]
 
 
 def variants(annotation: Any) -> list[type[Settings]]:
@@ -60,8 +63,38 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def _once(found: list[ErrorDetails], root: type[Settings]) -> list[ErrorDetails]:
+    """Of a field that takes a number or a list, pydantic tells what is wrong with each of the two:
+    here that of the one which was meant, or one problem that names both."""
+    fields: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for details in found:
+        form = _place(details["loc"], root)[2]
+        key = details["loc"] if form is None else details["loc"][:form]
+        fields.setdefault(key, []).append(details)
+    return [details for key, group in fields.items() for details in _meant(group, len(key))]
+
+
+def _meant(group: list[ErrorDetails], depth: int) -> list[ErrorDetails]:
+    """Of the problems of one field, whose place has `depth` parts."""
+    if all(len(details["loc"]) == depth for details in group):
+        return group
+    inside = [details for details in group if len(details["loc"]) > depth + 1]
+    others = [details for details in group if not details["type"].endswith("_type")]
+    if inside or others:
+        return inside or others
+    kinds = [_ours(details["msg"]).removeprefix("must be ") for details in group]
+    return [{**group[0], "msg": f"must be {' or '.join(kinds)}"}]
+
+
+def _ours(text: str) -> str:
+    """What pydantic says, in our words."""
+    for theirs, ours in _SAID.items():
+        text = text.replace(theirs, ours)
+    return text
+
+
 def _sentence(details: ErrorDetails, root: type[Settings]) -> str:
-    names, holder = _place(details["loc"], root)
+    names, holder, _ = _place(details["loc"], root)
     place, kind, got = ".".join(names), details["type"], details.get("input")
     if kind == "extra_forbidden":
         known = holder.model_fields if holder is not None else ()
@@ -75,9 +108,7 @@ def _sentence(details: ErrorDetails, root: type[Settings]) -> str:
     if kind == "value_error":
         said = str(details.get("ctx", {}).get("error", details["msg"]))
         return f"{place}: {said}" if place else said
-    text = details["msg"]
-    for theirs, ours in _SAID.items():
-        text = text.replace(theirs, ours)
+    text = _ours(details["msg"])
     words = details.get("ctx", {}).get("expected")
     hint = suggestion(got, str(words).replace("'", "").replace(" or ", ", ").split(", "))
     return f"{place} {text}; got {shown(got)}{hint if words else ''}"
@@ -92,15 +123,28 @@ def _kind_sentence(place: str, holder: type[Settings] | None, names: list[str], 
     return f"{place}.kind must be one of {', '.join(kinds)}; {came}"
 
 
+def _is_plain_union(annotation: Any) -> bool:
+    """Whether a field takes values of several forms, none of them settings, None left out."""
+    if get_origin(annotation) is Annotated:
+        return _is_plain_union(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, UnionType) or variants(annotation):
+        return False
+    forms = [part for part in get_args(annotation) if part is not type(None)]
+    return len(forms) > 1 or any(_is_plain_union(part) for part in forms)
+
+
 def _place(
     loc: tuple[int | str, ...], root: type[Settings]
-) -> tuple[list[str], type[Settings] | None]:
-    """The keys that lead to a problem, and the settings that hold the last of them: pydantic also
-    names the variant on the way."""
+) -> tuple[list[str], type[Settings] | None, int | None]:
+    """The keys that lead to a problem, the settings that hold the last of them, and the place in
+    `loc` of the form of a value: pydantic also names variants and forms on the way."""
     names: list[str] = []
     holder: type[Settings] | None = root
     choices: list[type[Settings]] = []
+    form: int | None = None
     for i, part in enumerate(loc):
+        if i == form:
+            continue
         chosen = [v for v in choices if len(choices) > 1 and kind_of(v) == part]
         if chosen:
             holder, choices = chosen[0], []
@@ -109,6 +153,8 @@ def _place(
         if i + 1 == len(loc):
             break
         field = holder.model_fields.get(str(part)) if holder is not None else None
+        if field is not None and _is_plain_union(field.annotation):
+            form = i + 1
         choices = variants(field.annotation) if field is not None else []
         holder = choices[0] if len(choices) == 1 else holder if choices else None
-    return names, holder
+    return names, holder, form

@@ -33,12 +33,13 @@ class TrainResult:
         peak_memory_bytes: of the device (CUDA), or of the process (CPU); of this session.
         parameters: numbers that are trained.
         bits_per_weight: mean storage of a weight as the matrix products use it.
+            A model that ends in high precision is measured so, and this is of that precision.
         precision: in words; of a format that is not computed natively it says "emulated".
-        seed: of weights and data order.
+        seed: of the weights. data_seed: of the order of the data.
         device: where it ran.
         processes: that shared the batch.
         config_digest, corpus_digest: SHA-256 of what decides the loss curve.
-        versions: of what computed it.
+        versions: of what computed it. threads: of a process; another number rounds otherwise.
         branch_of: folder and step of the trunk; None of a run from the start.
         folder: of the run.
         signum: of the signal that ended it, or 0.
@@ -60,11 +61,13 @@ class TrainResult:
     bits_per_weight: float
     precision: str
     seed: int
+    data_seed: int
     device: str
     processes: int
     config_digest: str
     corpus_digest: str
     versions: Mapping[str, str]
+    threads: int
     branch_of: Mapping[str, Any] | None
     folder: str
     signum: int = 0

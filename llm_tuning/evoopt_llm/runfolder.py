@@ -14,12 +14,20 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from evoopt.errors import ConfigurationError, StateError
-from evoopt.rundir.files import JSON_LIMIT, from_json, read_file, sync_data, to_json, write_atomic
+from evoopt.rundir.files import (
+    JSON_LIMIT,
+    TEMPORARY,
+    from_json,
+    read_file,
+    sync_data,
+    to_json,
+    write_atomic,
+)
 from evoopt_llm.result import TrainResult
 
 CONFIG = "config.json"
@@ -50,34 +58,41 @@ class RunFolder:
             ConfigurationError: something is in it: no run is overwritten.
             StateError: the file system refused.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ConfigurationError(
-                f"--out {path} exists and is not empty; go on with --resume, or choose another name"
-            )
+        _check_unused(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StateError(f"{path} cannot be made: {error.strerror}") from error
-        write_atomic(path / CONFIG, to_json(path / CONFIG, config))
-        return cls(path, _locked(path, os.O_CREAT | os.O_EXCL))
+        fd = _locked(path, os.O_CREAT)
+        with _closing_on_error(fd):
+            _check_unused(path)  # another process may have been here before the lock was ours
+            write_atomic(path / CONFIG, to_json(path / CONFIG, config))
+        return cls(path, fd)
 
     @classmethod
-    def reopen(cls, path: Path, last_step: int) -> Self:
+    def reopen(cls, path: Path, last_step: int, drop: Callable[[], None] = lambda: None) -> Self:
         """The folder of a run that goes on after `last_step`: reports of later steps are dropped,
         for those steps will be done again.
 
+        Args:
+            path: of the folder.
+            last_step: steps done.
+            drop: what else of later steps goes; before the reports, since a later checkpoint
+                without the reports up to it would be one of a run with a hole.
+
         Raises:
-            StateError: there is no run, or another process writes it.
+            StateError: there is no run, it is damaged, or another process writes it.
         """
         fd = _locked(path, 0)
-        kept = sum(record["step"] <= last_step for record in read_metrics(path))
-        lines = read_file(path / METRICS, _METRICS_LIMIT).split(b"\n")[:kept]  # steps ascend
-        try:
-            os.ftruncate(fd, sum(len(line) + 1 for line in lines))
-        except OSError as error:
-            raise StateError(f"{path / METRICS} cannot be written: {error.strerror}") from error
-        with contextlib.suppress(FileNotFoundError):
-            (path / RESULT).unlink()
+        with _closing_on_error(fd):
+            kept = sum(record["step"] <= last_step for record in read_metrics(path))
+            lines = read_file(path / METRICS, _METRICS_LIMIT).split(b"\n")[:kept]  # steps ascend
+            try:
+                drop()
+                os.ftruncate(fd, sum(len(line) + 1 for line in lines))
+                (path / RESULT).unlink(missing_ok=True)
+            except OSError as error:
+                raise StateError(f"{path} cannot be written: {error.strerror}") from error
         return cls(path, fd)
 
     def __enter__(self) -> Self:
@@ -98,8 +113,15 @@ class RunFolder:
             raise StateError(f"{self.path / METRICS} cannot be written: {error.strerror}") from None
 
     def sync(self) -> None:
-        """Make the reports survive a loss of power, as a checkpoint of their steps does."""
-        sync_data(self._fd)
+        """Make the reports survive a loss of power, as a checkpoint of their steps does.
+
+        Raises:
+            StateError: the disk is full, or broken.
+        """
+        try:
+            sync_data(self._fd)
+        except OSError as error:
+            raise StateError(f"{self.path / METRICS} cannot be written: {error.strerror}") from None
 
     def finish(self, result: TrainResult) -> None:
         """Write the result."""
@@ -111,7 +133,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config of a run, as it was resolved.
 
     Raises:
-        StateError: there is no run.
+        StateError: there is no run, or the file holds no JSON object. `config.check_stored` tells
+            whether it is that of a run.
     """
     return from_json(folder / CONFIG, read_file(folder / CONFIG, JSON_LIMIT))
 
@@ -124,14 +147,25 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / METRICS
     lines = read_file(path, _METRICS_LIMIT).split(b"\n")
-    found = []
+    found: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is torn
         try:
             record = json.loads(line)
-            found.append({**record, "loss": math.nan} if record["loss"] is None else record)
-        except (ValueError, KeyError, TypeError):
-            raise StateError(f"{path}: line {number} is damaged; the run cannot be used") from None
+        except (ValueError, RecursionError):
+            record = None
+        if not _is_report(record) or (found and record["step"] < found[-1]["step"]):
+            raise StateError(f"{path}: line {number} is damaged; the run cannot be used")
+        found.append({**record, "loss": math.nan} if record["loss"] is None else record)
     return found
+
+
+def _is_report(record: object) -> bool:
+    """Whether it has what every report has."""
+    if not isinstance(record, dict) or record.get("kind") not in ("train", "valid"):
+        return False
+    counts = [record.get("step"), record.get("tokens")]
+    loss = 0.0 if record.get("loss", "") is None else record.get("loss")  # null: no number
+    return all(type(n) is int and n >= 0 for n in counts) and type(loss) in (int, float)
 
 
 def read_result(folder: Path) -> TrainResult | None:
@@ -147,12 +181,10 @@ def read_result(folder: Path) -> TrainResult | None:
 
 
 def _locked(path: Path, flags: int) -> int:
-    """The metrics file, open for appending."""
+    """The metrics file, open for appending; its lock is that of the run."""
     name = path / METRICS
     try:
         fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
-    except FileExistsError:
-        raise ConfigurationError(f"--out {path} was taken by another process meanwhile") from None
     except OSError as error:
         raise StateError(f"{name} cannot be opened: {error.strerror}; is it a run?") from error
     try:
@@ -161,6 +193,40 @@ def _locked(path: Path, flags: int) -> int:
         os.close(fd)
         raise StateError(f"{path} is in use by another process; wait for it or stop it") from None
     return fd
+
+
+@contextlib.contextmanager
+def _closing_on_error(fd: int) -> Iterator[None]:
+    """And with the file its lock."""
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _check_unused(path: Path) -> None:
+    """Refuses a folder with anything in it but what a process leaves that was killed while it made
+    the folder of a run: no report, and no config yet.
+
+    Raises:
+        ConfigurationError: no run is overwritten.
+        StateError: the folder cannot be read.
+    """
+    try:
+        found = [path] if path.exists() and not path.is_dir() else []
+        found = found or ([*path.iterdir()] if path.exists() else [])
+        used = [p for p in found if p.name != CONFIG + TEMPORARY and not _is_empty_metrics(p)]
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    if used:
+        raise ConfigurationError(
+            f"--out {path} exists and is not empty; go on with --resume, or choose another name"
+        )
+
+
+def _is_empty_metrics(path: Path) -> bool:
+    return path.name == METRICS and path.is_file() and not path.stat().st_size
 
 
 def _line(record: Mapping[str, Any]) -> str:

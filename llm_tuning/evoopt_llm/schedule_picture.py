@@ -72,7 +72,8 @@ def _load(path: Path) -> TrainConfig:
 
 def curves(config: TrainConfig) -> Curves:
     """What the configuration sets, over its steps."""
-    from evoopt_llm.optimizers import SGDSettings, group_of, set_group
+    from evoopt_llm.optimizers import group_of, set_group
+    from evoopt_llm.optimizersettings import SGDSettings
     from evoopt_llm.schedules import multiplier, period
 
     total, settings = config.total_steps, config.optimizer
@@ -107,8 +108,10 @@ def _steps(config: TrainConfig) -> list[int]:
     from evoopt_llm.schedules import decay_start, restarts, warmup
 
     total, schedule = config.total_steps, config.schedule
-    marks = [warmup(schedule, total), decay_start(schedule, total), *restarts(schedule, total)]
-    even = np.linspace(0, total - 1, min(total, _POINTS)).round().astype(int).tolist()
+    again = restarts(schedule, total, _POINTS)  # more of them than columns cannot be seen
+    marks = [warmup(schedule, total), decay_start(schedule, total), *again]
+    last = max(1, min(total, _POINTS) - 1)
+    even = (i * (total - 1) // last for i in range(last + 1))  # whole: they may exceed a float
     return sorted({*even, *marks, *(mark - 1 for mark in marks if mark)})
 
 

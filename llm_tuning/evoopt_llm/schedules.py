@@ -1,7 +1,8 @@
 """Schedules of the learning rate: pure functions of the step, as factors of the peak rate.
 
-Every kind but `constant` and `sgdr` falls from 1 to `final` and is there at the last step. Steps
-count from 0. After w steps of warm-up, (step + 1) / (w + 1) each, step w is the first at the peak.
+Every kind but `constant` and `sgdr` falls from 1 to `final` and is there at the last step, unless
+the warm-up leaves that step alone, which then is at the peak. Steps count from 0. After w steps of
+warm-up, (step + 1) / (w + 1) each, step w is the first at the peak.
 When: linear to zero as a first choice (D2Z); WSD where runs of several lengths shall share their
 trunk; SGDR where a good model is wanted at any time. When not: `constant`, but for a trunk.
 Cost: a microsecond a step.
@@ -22,7 +23,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from evoopt.errors import ConfigurationError
-from evoopt_llm.settings import Settings
+from evoopt_llm.settings import Settings, Steps
 
 Tail = Literal["linear", "cosine", "exponential", "minus-sqrt"]
 
@@ -30,7 +31,7 @@ Tail = Literal["linear", "cosine", "exponential", "minus-sqrt"]
 class _WarmUp(Settings):
     """What every schedule begins with."""
 
-    warmup_steps: int = Field(default=0, ge=0, description="steps of linear warm-up")
+    warmup_steps: int = Field(default=0, ge=0, lt=2**63, description="steps of linear warm-up")
     warmup_share: float = Field(
         default=0.0,
         ge=0,
@@ -69,7 +70,7 @@ class SGDR(_WarmUp):
     """Half a cosine from 1 towards `final`, again and again; period i is T_0 T_mult^i steps."""
 
     kind: Literal["sgdr"] = "sgdr"
-    t_0: int | None = Field(default=None, gt=0, description="T_0, steps of the first period")
+    t_0: Steps | None = Field(default=None, description="T_0, steps of the first period")
     t_0_share: float | None = Field(
         default=None,
         gt=0,
@@ -190,19 +191,26 @@ def period(settings: Schedule, step: int, total: int) -> int:
     return _period(settings, max(0, step - start), total - start)[1]
 
 
-def restarts(settings: Schedule, total: int) -> list[int]:
-    """The steps at which SGDR starts again, the first start left out; of others none."""
+def restarts(settings: Schedule, total: int, most: int | None = None) -> list[int]:
+    """The steps at which SGDR starts again, the first start left out; of others none.
+
+    Args:
+        settings: which schedule.
+        total: steps of the run.
+        most: how many of them, from the first; None for all.
+    """
     if not isinstance(settings, SGDR):
         return []
     start = warmup(settings, total)
     found: list[int] = []
     step = start
-    while True:
+    while most is None or len(found) < most:
         begun, length = _period(settings, step - start, total - start)
         step = start + begun + length
         if step >= total:
-            return found
+            break
         found.append(step)
+    return found
 
 
 def _elapsed(settings: Linear | Cosine | WSD | Power, step: int, start: int, total: int) -> float:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from evoopt.observers.progress import duration
 from evoopt_llm.accounts import Progress
+from evoopt_llm.machine import threads, versions
 from evoopt_llm.result import TrainResult
 
 Rows = list[tuple[str, str]]
@@ -23,6 +27,23 @@ def facts(progress: Progress, *, bar: bool) -> Rows:
             found.append((name, f"{loss:.4f} nats"))
     left = (progress.total - progress.step) * progress.step_seconds
     return [*found, ("tokens/s", f"{progress.tokens_per_second:.4g}"), ("ETA", duration(left))]
+
+
+def changed(more: Mapping[str, Any], place: str) -> list[str]:
+    """What there is to say where a run goes on with other versions or threads than before.
+
+    Args:
+        more: of the checkpoint that it goes on from. place: where that stands.
+    """
+    before, now = more.get("versions"), {**versions(), "threads": threads()}
+    then = {**(before if isinstance(before, dict) else {}), "threads": more.get("threads")}
+    other = [f"{name} {then.get(name)}; {now[name]}" for name in now if then.get(name) != now[name]]
+    if not other:
+        return []
+    return [
+        f"note: {place} was written with {', '.join(other)} (then; now): the run goes on with the "
+        f"same curve up to rounding, not to the bit"
+    ]
 
 
 def rows(result: TrainResult) -> Rows:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from evoopt.checks import shown
 from evoopt.errors import ConfigurationError
 
 Tables = dict[str, Any]
@@ -21,7 +22,8 @@ def read_tables(path: Path) -> Tables:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        plain = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        is_json = path.suffix.lower() == ".json"
+        plain = json.loads(text, object_pairs_hook=_once) if is_json else tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigurationError(f"CONFIG {path} cannot be read: {what}") from None
@@ -43,13 +45,23 @@ def overridden(plain: Mapping[str, Any], overrides: Iterable[str]) -> Tables:
     Raises:
         ConfigurationError: one of them is not of that form.
     """
-    changed = {key: copied(value) for key, value in plain.items()}
+    changed: Tables = {key: copied(value) for key, value in plain.items()}
     for text in overrides:
         place, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not all(place.split(".")):
-            raise ConfigurationError(f"--set must be like optimizer.lr=3e-3; got '{text}'")
+            raise ConfigurationError(f"--set must be like optimizer.lr=3e-3; got {shown(text)}")
         _replace(changed, place, _value(value))
     return changed
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Tables:
+    """A table of JSON, whose keys must not come twice, as those of TOML must not."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(twice)} comes twice in a table")
+    return table
 
 
 def copied(value: Any) -> Any:
@@ -81,4 +93,6 @@ def _value(text: str) -> Any:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, lists in lists in ...
+        raise ConfigurationError(f"--set has a value that cannot be read: {error}") from None
     return table["value"] if table.keys() == {"value"} else text

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import importlib
 import json as json_text
-import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +24,8 @@ from evoopt.cli import console
 from evoopt.cli.group import CONTEXT
 from evoopt.cli.options import as_json, quiet
 from evoopt.cli.words import Target, fresh_run
-from evoopt.errors import ConfigurationError, missing
+from evoopt.errors import missing
+from evoopt_llm.order import Order
 
 if TYPE_CHECKING:
     from evoopt_llm.accounts import Mode, Progress
@@ -36,38 +35,6 @@ if TYPE_CHECKING:
     from evoopt_llm.result import TrainResult
 
 _EPILOG = "Example:  evoopt-train llm_tuning/configs/tiny.toml --set run.steps=200 --out runs/tiny"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the command was asked for, by the names of its options."""
-
-    config: Path | None
-    overrides: tuple[str, ...]
-    out: Path | None
-    resume: bool
-    previous: bool
-    branch_from: Path | None
-    branches: tuple[str, ...]
-    json: bool
-    quiet: bool
-
-    def check(self) -> None:
-        """Refuses options that make no sense together.
-
-        Raises:
-            ConfigurationError: says which.
-        """
-        if self.config is None and not self.resume and self.branch_from is None:
-            raise ConfigurationError("CONFIG must be given: a .toml or .json file; see --keys")
-        if self.resume and self.out is None:
-            raise ConfigurationError("--resume must come with --out RUN, the run to go on with")
-        if self.resume and self.branch_from is not None:
-            raise ConfigurationError("--resume cannot be used with --branch-from: leave one out")
-        if self.previous and not self.resume:
-            raise ConfigurationError("--previous must come with --resume")
-        if self.branches and self.branch_from is None:
-            raise ConfigurationError("--branch must come with --branch-from CKPT")
 
 
 @click.command(context_settings=CONTEXT, epilog=_EPILOG)
@@ -106,7 +73,7 @@ class Order:
 @click.option("--keys", is_flag=True, help="List all keys of a config with their defaults.")
 @as_json
 @quiet
-def train(dry_run: bool, keys: bool, **given: Any) -> int:
+def train(**given: Any) -> int:
     """Train the language model that CONFIG describes, a .toml or .json file.
 
     Without CONFIG, --resume and --branch-from take the config of the run that they go on with. The
@@ -114,19 +81,16 @@ def train(dry_run: bool, keys: bool, **given: Any) -> int:
     """
     _check_packages()
     order = Order(**given)
-    if keys:
-        return _list_keys(order.json)
     order.check()
-    from evoopt_llm.distributed import group
+    if order.keys:
+        return _list_keys(order.json)
+    from evoopt_llm.distributed import Told, group
 
     with group() as processes:
-        if dry_run:
-            return _dry_run(order, processes)
-        if order.branch_from is not None:
-            return _run_branches(order, order.branch_from, processes)
-        result = _run_one(order, processes)
-        _tell(result, order, processes)
-        return result.exit_code
+        try:
+            return _done(order, processes)
+        except Told as error:
+            return error.exit_code
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -138,6 +102,42 @@ def main(args: Sequence[str] | None = None) -> int:
     from evoopt.cli.exits import run
 
     return run(train, args, name="evoopt-train", reworded=str)
+
+
+def _done(order: Order, processes: Group) -> int:
+    """The order, carried out. Returns: the exit code."""
+    start, before = processes.by_all(lambda: _beginning(order))
+    if start is not None and processes.is_first:
+        from evoopt_llm.shown import changed
+
+        for line in changed(start.more, str(start.path)):
+            console.note(line)
+    if order.dry_run:
+        return _dry_run(order, before, processes)
+    if order.branch_from is not None and start is not None:
+        return _run_branches(order, start, processes)
+    result = _run_one(order, start, before, processes)
+    _tell(result, order, processes)
+    return result.exit_code
+
+
+def _beginning(order: Order) -> tuple[Checkpoint | None, dict[str, Any] | None]:
+    """The checkpoint that the run begins at, and the config of the run that it goes on with."""
+    from evoopt_llm import checkpoint
+    from evoopt_llm.config import check_stored
+    from evoopt_llm.runfolder import CHECKPOINTS, CONFIG, read_config
+
+    if order.branch_from is not None:
+        start = checkpoint.load(checkpoint.find(order.branch_from))
+        check_stored(start.config, start.path)
+        return start, start.config
+    if not order.resume or order.out is None:
+        return None, None
+    before = read_config(order.out)
+    check_stored(before, order.out / CONFIG)
+    if not (order.previous or checkpoint.listed(order.out / CHECKPOINTS)):
+        return None, before  # killed before its first checkpoint
+    return checkpoint.load(checkpoint.find(order.out, before_last=order.previous)), before
 
 
 def _check_packages() -> None:
@@ -176,31 +176,28 @@ def _config(
     return config_of(json_text.loads(text), "the first process")
 
 
-def _run_one(order: Order, processes: Group) -> TrainResult:
+def _run_one(
+    order: Order, start: Checkpoint | None, before: dict[str, Any] | None, processes: Group
+) -> TrainResult:
     """A run from its start, or on from its checkpoint."""
-    start, before = None, None
-    if order.resume and order.out is not None:
-        from evoopt_llm import checkpoint
-        from evoopt_llm.runfolder import CHECKPOINTS, read_config
-
-        before = read_config(order.out)
-        if order.previous or checkpoint.listed(order.out / CHECKPOINTS):
-            start = checkpoint.load(checkpoint.find(order.out, before_last=order.previous))
     config = _config(order, processes, before)
     mode: Mode = "resume" if order.resume else "new"
     return _run(config, _folder(order, processes), mode, start, order, processes)
 
 
-def _run_branches(order: Order, trunk: Path, processes: Group) -> int:
+def _run_branches(order: Order, start: Checkpoint, processes: Group) -> int:
     """Branches of a trunk, one after another; all are checked before the first one begins."""
-    from evoopt_llm import branches, checkpoint
+    from evoopt_llm import branches
 
-    start = checkpoint.load(checkpoint.find(trunk))
-    named = [_branch(text) for text in order.branches] or [("", ())]
-    branches.check_names([name for name, _ in named])
+    def checked() -> list[TrainConfig]:
+        for config in configs:
+            branches.check(start, config)
+        return configs
+
+    named = processes.by_all(order.named_branches)
+    processes.by_all(lambda: branches.check_names([name for name, _ in named]))
     configs = [_config(order, processes, start.config, own) for _, own in named]
-    for config in configs:
-        branches.check(start, config)
+    processes.by_all(checked)
     folder, results = _folder(order, processes), []
     for (name, _), config in zip(named, configs, strict=True):
         result = _run(config, folder / name, "branch", start, order, processes)
@@ -212,14 +209,6 @@ def _run_branches(order: Order, trunk: Path, processes: Group) -> int:
     if order.json and processes.is_first:
         console.document({"branches": [result.plain() for result in results]})
     return max(result.exit_code for result in results)
-
-
-def _branch(text: str) -> tuple[str, tuple[str, ...]]:
-    """Name and overrides of --branch."""
-    name, colon, rest = text.partition(":")
-    if not colon or not name.strip():
-        raise ConfigurationError(f"--branch must be like 'short: run.steps=600'; got '{text}'")
-    return name.strip(), tuple(shlex.split(rest))
 
 
 def _run(
@@ -257,11 +246,11 @@ def _tell(result: TrainResult, order: Order, processes: Group) -> None:
         console.document(result.plain()) if order.json else console.pairs(rows(result))
 
 
-def _dry_run(order: Order, processes: Group) -> int:
+def _dry_run(order: Order, before: dict[str, Any] | None, processes: Group) -> int:
     """What a run would take, on stdout."""
     from evoopt_llm.estimate import estimate
 
-    config = _config(order, processes, None)
+    config = _config(order, processes, before)
     if processes.is_first:
         found = estimate(config, processes.size)
         console.document(found.plain()) if order.json else console.pairs(found.table())

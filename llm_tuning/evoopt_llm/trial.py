@@ -16,23 +16,22 @@ from typing import Any
 
 import torch
 
+from evoopt.errors import StateError
 from evoopt.signals import StopRequest
-from evoopt_llm import branches, machine
+from evoopt_llm import branches, ends, machine
 from evoopt_llm import checkpoint as checkpoints
 from evoopt_llm.accounts import Accounts, Mode, Progress
 from evoopt_llm.checkpoint import Checkpoint
 from evoopt_llm.config import TrainConfig
 from evoopt_llm.corpus import Corpus, open_corpus
 from evoopt_llm.distributed import Group
-from evoopt_llm.learner import Learner, Step
+from evoopt_llm.ends import End
+from evoopt_llm.learner import Learner, Step, replay_digest
 from evoopt_llm.norms import NormRecorder, NormTrace
 from evoopt_llm.result import Status, TrainResult
 from evoopt_llm.runfolder import CHECKPOINTS, NORMS, RunFolder
 
-_LATE, _SIGNAL = 1000, 2000  # what the processes agree on; a signal adds its number
-
 Watch = Callable[[Progress], None]
-End = tuple[Status, str]  # and the reason
 
 
 def train(
@@ -61,22 +60,29 @@ def train(
     Raises:
         ConfigurationError: the folder is that of another run, the corpus is not there, or a branch
             cannot begin at this checkpoint.
-        StateError: the checkpoint is of another config or corpus, or the folder holds no run.
+        StateError: the checkpoint is of another config or corpus, the folder holds no run, or the
+            file system refused; a run whose last checkpoint cannot be written has its result.
         NoDevice: the device is not there.
     """
     group = group or Group()
-    corpus = open_corpus(config.data)
-    group.check_equal("the config", f"{config.digest} {corpus.digest} {machine.versions()}")
-    branches.check_start(config, folder, mode, start, corpus.digest)
+    step = 0 if start is None else start.step
+
+    def checked() -> Trial:
+        corpus, replay = open_corpus(config.data), replay_digest(config)
+        branches.check_start(config, folder, mode, start, corpus.digest, replay)
+        return Trial(config, folder, corpus, replay, group, watch or (lambda progress: None))
 
     def opened() -> RunFolder:
         if mode == "resume":
-            return RunFolder.reopen(folder, 0 if start is None else start.step)
+            later = folder / CHECKPOINTS
+            return RunFolder.reopen(folder, step, lambda: checkpoints.drop_after(later, step))
         return RunFolder.create(folder, config.plain())
 
     with StopRequest() as request:
-        trial = Trial(config, folder, corpus, group, watch or (lambda progress: None))
-        end = trial.prepare(start, mode)  # what cannot be used shows before there is a folder
+        trial = group.by_all(checked)
+        group.check_equal("the config", trial.digests)
+        # what cannot be used shows before there is a folder
+        end = group.by_all(lambda: trial.prepare(start, mode))
         records = group.by_first(opened)
         with records or contextlib.nullcontext():
             return trial.run(records, end, request)
@@ -86,15 +92,28 @@ class Trial:
     """The loop; `prepare` and then `run` go through it once."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, corpus: Corpus, group: Group, watch: Watch
+        self,
+        config: TrainConfig,
+        folder: Path,
+        corpus: Corpus,
+        replay: str | None,
+        group: Group,
+        watch: Watch,
     ) -> None:
+        """replay: SHA-256 of the norms that are replayed. The others as `train` takes them."""
         self.config, self.folder, self.corpus = config, folder, corpus
-        self.group, self.watch = group, watch
+        self.replay, self.group, self.watch = replay, group, watch
         self.accounts = Accounts(config)
         self.device = machine.chosen_device(config.run.device, group.local_rank)
         self.learner: Learner | None = None
         self.norms: NormRecorder | None = None
         self.records: RunFolder | None = None
+
+    @property
+    def digests(self) -> str:
+        """Of what decides the loss curve."""
+        found = (self.config.digest, self.corpus.digest, self.replay, machine.versions())
+        return " ".join(map(str, found))
 
     def prepare(self, start: Checkpoint | None, mode: Mode) -> End | None:
         """The model, at its first step or that of the checkpoint.
@@ -108,12 +127,13 @@ class Trial:
                 learner = Learner(self.config, self.corpus, self.group, self.device)
                 if start is not None:
                     checkpoints.restore(start, learner.model, learner.optimizer)
-                    before = start.more["folder"]
-                    kept = start.more["accounts"]
-                    accounts.restore(start.step, kept, mode, before, self.device)
+                    with start.reading() as more:
+                        accounts.restore(
+                            start.step, more["accounts"], mode, more["folder"], self.device
+                        )
                 self.learner = learner
         except (RuntimeError, MemoryError) as error:
-            return _ended(error)
+            return ends.by_error(error)
         if self.config.run.norms_every is not None and self.group.is_first:
             self._record_norms(learner, self.config.run.norms_every, mode == "resume")
         return None
@@ -121,33 +141,40 @@ class Trial:
     def _record_norms(self, learner: Learner, every: int, resumed: bool) -> None:
         """Begin to, or go on."""
         self.norms = NormRecorder(learner.model, every, self.config.total_steps)
-        if resumed and self.accounts.step:
-            self.norms.resume(NormTrace.load(self.folder / NORMS), self.accounts.step)
+        there = self.folder / NORMS  # not there where the sessions before recorded none
+        if resumed and self.accounts.step and there.exists():
+            self.norms.resume(NormTrace.load(there), self.accounts.step)
         else:
             self.norms.record(self.accounts.step)
 
     def run(self, records: RunFolder | None, end: End | None, request: StopRequest) -> TrainResult:
         """To an end. records: None in all processes but one; end: where it has come already."""
         self.records = records
+        refused: StateError | None = None
         try:
             status, reason = end or self._to_the_end(request)
         except (RuntimeError, MemoryError) as error:
-            status, reason = _ended(error)
+            status, reason = ends.by_error(error)
+        if self.learner is not None and status in ("ok", "timeout", "killed"):
+            try:
+                self._save(self.learner)
+            except StateError as error:
+                refused = error
         result = self._result(status, reason, request.signum if status == "killed" else 0)
         if records is not None:
             records.finish(result)
+        if refused is not None:
+            raise refused
         return result
 
     def _to_the_end(self, request: StopRequest) -> End:
-        """The steps, and what follows the last one."""
+        """The steps, and the held-out loss after the last one."""
         assert self.learner is not None
         status, reason = self._loop(self.learner, request)
         accounts = self.accounts
         if status in ("ok", "timeout") and accounts.evaluated_at != accounts.step:
             self._evaluate(self.learner)
-            status, reason = self._no_number() or (status, reason)
-        if status in ("ok", "timeout", "killed"):
-            self._save(self.learner)
+            status, reason = ends.no_number(self.config, accounts) or (status, reason)
         return status, reason
 
     def _loop(self, learner: Learner, request: StopRequest) -> End:
@@ -164,43 +191,15 @@ class Trial:
                 self._evaluate(learner)
             self.watch(accounts.progress)
             looked = due or self.group.size == 1
-            end = self._no_number() or (self._asked(request) if looked else None)
+            end = ends.no_number(self.config, accounts)
+            if end is None and looked:
+                end = ends.asked(self.config, accounts, request, self.group, self.device)
             if end is not None:
                 return end
             every = run.checkpoint_every
             if (every and accounts.step % every == 0) or accounts.step in run.keep_steps:
                 self._save(learner)
         return "ok", f"all {total} steps done"
-
-    def _no_number(self) -> End | None:
-        """Whether a loss of this step ends the run; the same in all processes."""
-        accounts = self.accounts
-        limit = self.config.run.diverged_above * math.log(self.config.model.vocabulary)
-        by = f"by step {accounts.step}"
-        if accounts.reported_at == accounts.step and accounts.train_loss is not None:
-            loss = accounts.train_loss
-            if not math.isfinite(loss):
-                return "nan", f"the training loss was {loss} {by}"
-            if loss > limit:
-                factor = f"{self.config.run.diverged_above:g} ln(vocabulary)"
-                return "diverged", f"the training loss was {loss:.4g} {by}, above {factor}"
-        held_out = accounts.valid_loss if accounts.evaluated_at == accounts.step else None
-        if held_out is not None and not math.isfinite(held_out):
-            return "nan", f"the held-out loss was {held_out} {by}"
-        return None
-
-    def _asked(self, request: StopRequest) -> End | None:
-        """Whether the clock or a signal ends the run; the same in all processes."""
-        limit, accounts = self.config.run.timeout_seconds, self.accounts
-        late = limit is not None and accounts.seconds >= limit
-        code = _SIGNAL + request.signum if request.signum else _LATE * late
-        code = self.group.most(code, self.device)
-        if code > _SIGNAL:
-            request.signum = code - _SIGNAL
-            return "killed", f"signal {request.signum} came by step {accounts.step}"
-        if code == _LATE and accounts.step < self.config.total_steps:
-            return "timeout", f"{limit:g} s had passed by step {accounts.step}"
-        return None
 
     def _report(self, taken: Step) -> None:
         """The mean loss since the last report, over all processes."""
@@ -220,6 +219,7 @@ class Trial:
     def _evaluate(self, learner: Learner) -> None:
         """The held-out loss of the weights as they are."""
         with self.accounts.aside():
+            learner.evaluates_after(self.accounts.step - 1)
             loss = learner.valid_loss()
             self.accounts.evaluated(loss)
             values: dict[str, Any] = {"loss": loss, "bits_per_byte": loss / math.log(2)}
@@ -239,7 +239,7 @@ class Trial:
             return
         with self.accounts.aside():
             self.records.sync()
-            if self.norms is not None:
+            if self.norms is not None and len(self.norms.trace.steps):
                 self.norms.trace.save(self.folder / NORMS)
             checkpoints.save(
                 self.folder / CHECKPOINTS,
@@ -251,7 +251,9 @@ class Trial:
                     "accounts": self.accounts.kept(losses),
                     "folder": str(self.folder),
                     "corpus_digest": self.corpus.digest,
+                    "replay_digest": self.replay,
                     "versions": machine.versions(),
+                    "threads": machine.threads(),
                 },
                 forever=self.config.run.keep_steps,
             )
@@ -275,23 +277,17 @@ class Trial:
             tokens_per_second=accounts.tokens_per_second,
             peak_memory_bytes=machine.peak_memory_bytes(self.device),
             parameters=0 if learner is None else learner.parameters,
-            bits_per_weight=math.nan if learner is None else learner.report.bits_per_weight,
+            bits_per_weight=math.nan if learner is None else learner.bits_after(accounts.step - 1),
             precision=config.precision.kind if learner is None else learner.report.precision,
             seed=config.seed,
+            data_seed=config.data_seed,
             device=machine.device_name(self.device),
             processes=self.group.size,
             config_digest=config.digest,
             corpus_digest=self.corpus.digest,
             versions=machine.versions(),
+            threads=machine.threads(),
             branch_of=accounts.branch_of,
             folder=str(self.folder),
             signum=signum,
         )
-
-
-def _ended(error: RuntimeError | MemoryError) -> End:
-    """By a lack of memory, if that is what the error says; else the error goes on."""
-    reason = machine.lack_of_memory(error)
-    if not reason:
-        raise error
-    return "oom", reason

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from training import curve, tables, tiny
 
-from evoopt.errors import ConfigurationError
+from evoopt.errors import ConfigurationError, StateError
 from evoopt_llm import branches, checkpoint
 from evoopt_llm.checkpoint import Checkpoint
 from evoopt_llm.config import TrainConfig
@@ -49,6 +49,7 @@ def branch(tiny_cache: str, **parts: dict) -> TrainConfig:
         ({"run": {"seed": 8}}, r"run\.seed of a branch must be that of its trunk"),
         ({"run": {"batch": 8}}, r"run\.batch of a branch"),
         ({"optimizer": {"kind": "sgd"}}, r"optimizer\.kind of a branch"),
+        ({"optimizer": {"kind": "adamwn", "scope": "row"}}, r"optimizer\.kind of a branch"),
         ({"schedule": {"kind": "cosine"}}, "at step 0 it is 1 and not 0.333"),
         ({"schedule": {**SHORT, "decay_share": 0.5}}, "at step 6 it is"),
     ],
@@ -58,6 +59,78 @@ def test_a_branch_that_had_not_been_its_trunk_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=expected):
         branches.check(trunk, branch(tiny_cache, **parts))
+
+
+CONTROL = {"kind": "adamwn", "update_rate": 0.1}
+STABLE = {"kind": "constant"}
+
+
+def trunk_of(tmp_path: Path, tiny_cache: str, **parts: dict) -> Checkpoint:
+    """Eight steps with this optimizer or precision."""
+    config = tiny(tiny_cache, schedule=STABLE, run={"steps": 8, "eval_every": None}, **parts)
+    train(config, tmp_path / "of")
+    return checkpoint.load(checkpoint.find(tmp_path / "of"))
+
+
+@pytest.mark.parametrize("scope", ["row", "global"])
+def test_a_branch_with_another_scope_of_norms_is_refused(
+    scope: str, tmp_path: Path, tiny_cache: str
+) -> None:
+    start = trunk_of(tmp_path, tiny_cache, optimizer=CONTROL)
+    config = tiny(tiny_cache, schedule=STABLE, optimizer={**CONTROL, "scope": scope})
+    with pytest.raises(ConfigurationError, match=r"optimizer\.scope of a branch must be that"):
+        branches.check(start, config)
+
+
+COURSES = {
+    "optimizer.target_ratio": {"optimizer": {**CONTROL, "target_ratio": [1.0, 4.0]}},
+    "optimizer.update_rate": {"optimizer": {**CONTROL, "update_rate": [0.1, 0.2]}},
+    "optimizer.decay_time": {"optimizer": {"kind": "adamw", "decay_time": 0.5}},
+    "optimizer.normalised_decay": {"optimizer": {"kind": "adamw", "normalised_decay": 0.1}},
+    "precision.switch_at": {
+        "precision": {"kind": "nvfp4", "keep_last": 0, "switch_at": 0.5},
+    },
+}
+
+
+@pytest.mark.parametrize("key", COURSES)
+def test_a_branch_whose_length_changes_what_its_trunk_had_is_refused(
+    key: str, tmp_path: Path, tiny_cache: str
+) -> None:
+    start = trunk_of(tmp_path, tiny_cache, **COURSES[key])
+    longer = tiny(tiny_cache, schedule=STABLE, run={"steps": 12}, **COURSES[key])
+    with pytest.raises(ConfigurationError, match=f"{key} of a branch that is set as in") as caught:
+        branches.check(start, longer)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_norm_target_that_is_changed_on_purpose_holds_from_the_trunk_on(
+    tmp_path: Path, tiny_cache: str
+) -> None:
+    start = trunk_of(tmp_path, tiny_cache, optimizer=CONTROL)
+    for ratio in (2.0, [1.0, 3.0]):
+        config = tiny(tiny_cache, schedule=STABLE, optimizer={**CONTROL, "target_ratio": ratio})
+        branches.check(start, config)
+
+
+def test_a_trunk_whose_config_is_of_other_kinds_is_refused(trunk: Checkpoint, tiny_cache: str):
+    config = branch(tiny_cache)
+    trunk.config["model"] = {"kind": "foo"}
+    with pytest.raises(StateError, match="written by another version"):
+        branches.check(trunk, config)
+    trunk.config["model"] = 3
+    with pytest.raises(StateError, match="its model is no table"):
+        branches.check(trunk, config)
+
+
+def test_a_checkpoint_beyond_the_steps_of_its_run_is_refused(
+    trunk: Checkpoint, tmp_path: Path, tiny_cache: str
+) -> None:
+    trunk.config["run"]["steps"] = 4
+    stable = {"kind": "constant", "warmup_steps": 2}
+    config = tiny(tiny_cache, schedule=stable, run={"steps": 4})
+    with pytest.raises(StateError, match="is beyond the 4 steps of its run"):
+        train(config, tmp_path / "trunk", mode="resume", start=trunk)
 
 
 def test_a_model_of_another_size_is_refused(trunk: Checkpoint, tiny_cache: str) -> None:

@@ -87,6 +87,7 @@ def test_a_disk_that_fails_leaves_the_checkpoint_of_before(
         saved(tmp_path / "c", 2)
     monkeypatch.undo()
     assert load(find(tmp_path / "c")).step == 1
+    assert not list((tmp_path / "c").glob("*.tmp"))
 
 
 def test_tensors_without_their_json_are_no_checkpoint(tmp_path: Path) -> None:
@@ -131,6 +132,77 @@ def test_a_json_that_is_none_of_ours_is_refused_in_a_line(text: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_tensors_that_are_half_written_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"x" * 1000)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.safetensors.torch, "save_file", full)
+    with pytest.raises(StateError, match=r"cannot be written: .* --resume"):
+        saved(tmp_path / "c", 2)
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+CHANGES = {
+    "another number": lambda plain: plain["more"].update(b=0.2),
+    "no step": lambda plain: plain.pop("step"),
+    "another step": lambda plain: plain.update(step=3),
+    "a step in words": lambda plain: plain.update(step="x"),
+    "no config": lambda plain: plain.update(config=3),
+    "a list": lambda plain: plain.update(optimizer=[]),
+    "no state": lambda plain: plain.update(optimizer={"own": 3}),
+    "another alias": lambda plain: plain.update(aliases={"x": "y"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "sealed"),
+    [(change, False) for change in CHANGES]
+    + [(change, True) for change in CHANGES if "another" not in change or "step" in change],
+)
+def test_a_json_that_was_changed_is_damaged_and_the_way_out_named(
+    change: str, sealed: bool, tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "c", 1)
+    plain = json.loads(path.read_text())
+    CHANGES[change](plain)
+    if sealed:  # as another program would have written it
+        plain.pop("self_sha256")
+        plain["self_sha256"] = checkpoint._digest(plain)
+    path.write_text(json.dumps(plain))
+    with pytest.raises(StateError, match=r"damaged: .*--previous") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_alias_of_a_tensor_that_is_not_there_is_of_another_model(tmp_path: Path) -> None:
+    found = load(saved(tmp_path / "c", 1))
+    found.aliases["more"] = "nowhere"
+    found.aliases["head"] = "nowhere"
+    with pytest.raises(StateError, match="another model: head differs"):
+        restore(found, Tied(), None)
+
+
+def test_what_is_of_later_steps_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        saved(tmp_path, step, forever=(1, 2, 3))
+    (tmp_path / "step-00000003.safetensors.tmp").touch()
+    (tmp_path / "mine").touch()
+    checkpoint.drop_after(tmp_path, 1)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["mine", "step-00000001.json", "step-00000001.safetensors"]
+    checkpoint.drop_after(tmp_path / "nowhere", 1)
+
+
+def test_checkpoints_of_very_many_steps_are_found_in_their_order(tmp_path: Path) -> None:
+    for step in (99_999_999, 100_000_000):
+        saved(tmp_path, step)
+    assert find(tmp_path).stem == "step-100000000"
+    assert load(find(tmp_path)).step == 100_000_000
+
+
 def test_a_json_that_lacks_a_part_is_damaged(tmp_path: Path) -> None:
     path = saved(tmp_path / "c", 1)
     plain = json.loads(path.read_text())
@@ -165,6 +237,8 @@ def test_where_there_is_no_checkpoint_a_line_says_so(tmp_path: Path) -> None:
         find(tmp_path, before_last=True)
     with pytest.raises(StateError, match="is not there"):
         find(tmp_path / "step-00000009.json")
+    with pytest.raises(StateError, match=r"nowhere is not there; it must be a checkpoint or the"):
+        find(tmp_path / "nowhere")
 
 
 def test_state_that_is_no_tensor_comes_back(tmp_path: Path) -> None:

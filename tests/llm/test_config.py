@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from training import tables, tiny
 
-from evoopt.errors import ConfigurationError
-from evoopt_llm.config import config_of, decisive, differences, load
+from evoopt.errors import ConfigurationError, StateError
+from evoopt_llm.config import check_stored, config_of, decisive, differences, load
 from evoopt_llm.keys import keys
 from evoopt_llm.tables import overridden, read_tables
 
@@ -104,7 +104,12 @@ def test_all_problems_are_told_at_once_with_their_places(tiny_cache: str) -> Non
         ("run", "steps", 1.5, "run.steps must be a whole number"),
         ("run", "clip", float("nan"), "run.clip must be a finite number; got"),
         ("run", "clip", float("inf"), "run.clip must be a finite number; got"),
-        ("run", "tokens", 100, "run: either steps or tokens must be given"),
+        ("run", "tokens", 100, "run: steps and tokens are both given: leave one out"),
+        ("run", "steps", None, "run: either steps or tokens must be given"),
+        ("run", "steps", 10**30, "run.steps must be at most 9223372036854775807; got 1000"),
+        ("run", "tokens", 10**400, "run.tokens must be at most 9223372036854775807; got 1000"),
+        ("run", "batch", 10**19, "run.batch must be at most 2147483648; got 1000"),
+        ("run", "valid_windows", 10**30, "run.valid_windows must be at most"),
         ("run", "device", "gpu", "run.device must be 'auto', 'cpu' or 'cuda'; got 'gpu'"),
         ("run", "accumulation", 3, "run: batch must be a multiple of accumulation, 3; got 4"),
         ("run", "keep_steps", [99], "run.keep_steps must be 1 to 12; got 99"),
@@ -119,6 +124,54 @@ def test_each_problem_is_a_sentence(
     plain = tables(tiny_cache)
     plain[table] = {**plain[table], key: value}
     assert expected in said(plain)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a", "must be a number or a list; got 'a'"),
+        (-1.0, "must be at least 0; got -1.0"),
+        ([1], "must have at least 2 items, not 1; got [1]"),
+        ([1, "a"], ".1 must be a number; got 'a'"),
+        ([1, -2], ".1 must be at least 0; got -2"),
+    ],
+)
+@pytest.mark.parametrize("key", ["target_ratio", "target_norm", "update_rate"])
+def test_a_value_that_may_be_a_number_or_a_list_is_refused_in_one_sentence(
+    key: str, value: object, expected: str, tiny_cache: str
+) -> None:
+    text = said(tables(tiny_cache, optimizer={"kind": "adamwn", key: value}))
+    between = "" if expected.startswith(".") else " "
+    assert text == f"optimizer.{key}{between}{expected}"
+
+
+def test_very_many_tokens_become_whole_steps_exactly(tiny_cache: str) -> None:
+    plain = tables(tiny_cache, schedule={"kind": "constant"})
+    del plain["run"]["steps"]
+    plain["run"]["tokens"] = 2**62 + 1
+    assert config_of(plain, "it").total_steps == 2**56 + 1
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000], ids=["digits", "lists"])
+def test_a_value_that_cannot_be_read_is_refused_in_a_line(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="--set has a value that cannot be read") as caught:
+        overridden({}, [f"run.steps={value}"])
+    assert len(str(caught.value)) < 300
+
+
+def test_a_number_of_very_many_digits_is_refused_in_a_line(tiny_cache: str) -> None:
+    plain = overridden(tables(tiny_cache), [f"run.steps=0x1{'0' * 5000}"])
+    assert "Exceeds the limit (4300 digits)" in said(plain)
+
+
+def test_a_key_that_comes_twice_is_refused_in_json_as_in_toml(tmp_path: Path) -> None:
+    for name, text in (
+        ("c.json", '{"run": {"steps": 6, "steps": 7}}'),
+        ("d.json", '{"run": {"steps": 6}, "run": {"batch": 2}}'),
+        ("c.toml", "[run]\nsteps = 6\nsteps = 7\n"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{name}: .*(comes twice|overwrite)"):
+            read_tables(written(tmp_path, text, name))
 
 
 def test_a_schedule_that_does_not_fit_into_the_run_is_refused(tiny_cache: str) -> None:
@@ -178,3 +231,22 @@ def test_every_key_is_listed_with_what_it_is() -> None:
     assert found["precision[nvfp4].policy.block"].default == "16"
     assert found["run.steps"].default == "none"
     assert [name for name, key in found.items() if not key.text] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"run": 3}, "its run is no table"),
+        ({"data": []}, "its data is no table"),
+        ({"model": None}, "its model is no table"),
+        ({"run": {"steps": 3}}, "its run.seed is no whole number"),
+        ({"run": {"seed": "x"}}, "its run.seed is no whole number"),
+    ],
+)
+def test_what_no_run_has_stored_is_refused_in_a_line(
+    change: dict, expected: str, tiny_cache: str
+) -> None:
+    plain = tiny(tiny_cache).plain()
+    check_stored(plain, Path("it"))
+    with pytest.raises(StateError, match=f"it holds no config of a run: {expected}"):
+        check_stored({**plain, **change}, Path("it"))

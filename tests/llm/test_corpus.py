@@ -335,6 +335,21 @@ def written(path: Path, data: bytes) -> str:
             lambda t: {"path": written(t / "a", b"text"), "cache": str(t / "a")},
             r"DataSettings\(cache=\.\.\.\) must be a folder that can be written to; .*Not a dir",
         ),
+        (
+            lambda t: {"path": "~nosuch/x"},
+            r"\(path=\.\.\.\) must be a path; '~nosuch/x': there is no",
+        ),
+        (lambda t: {"path": "a\0b"}, r"\(path=\.\.\.\) must be a path; 'a\\x00b': it has a zero"),
+        (lambda t: {"path": "x" * 5000}, r"\(path=\.\.\.\) must be a path; .*too long"),
+        (
+            lambda t: {"path": written(t / "a", b"text"), "cache": "~nosuch/x"},
+            r"\(cache=\.\.\.\) must be a path; '~nosuch/x': there is no home folder",
+        ),
+        (
+            lambda t: {"path": written(t / "a", b"text"), "cache": "a\0b"},
+            r"\(cache=\.\.\.\) must be a path; 'a\\x00b': it has a zero",
+        ),
+        (lambda t: {"kind": "gcide", "path": "~nosuch/x"}, r"\(path=\.\.\.\) must be a path; "),
     ],
 )
 def test_a_corpus_that_cannot_be_had_is_refused_in_one_line(tmp_path, arrange, message):

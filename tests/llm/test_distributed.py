@@ -14,7 +14,7 @@ from torch import distributed
 from training import curve, tables, tiny
 
 from evoopt.errors import ConfigurationError, StateError
-from evoopt_llm.distributed import Group, group
+from evoopt_llm.distributed import Group, Told, group
 from evoopt_llm.learner import Learner
 from evoopt_llm.runfolder import read_config
 from evoopt_llm.train import main
@@ -96,9 +96,48 @@ def test_what_stops_the_first_process_stops_the_others_with_its_words(
         raise error
 
     monkeypatch.setattr(distributed, "broadcast_object_list", broadcast)
-    for rank in (0, 1):
-        with pytest.raises(type(error), match=str(error)):
-            Group(rank, size=2).by_first(fail)
+    with pytest.raises(type(error), match=str(error)):
+        Group(0, size=2).by_first(fail)
+    with pytest.raises(Told) as caught:
+        Group(1, size=2).by_first(fail)
+    assert caught.value.exit_code == error.exit_code
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_stops_any_process_stops_all_and_the_first_one_alone_tells_it(
+    rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gather(texts: list, own: str) -> None:
+        texts[:] = ["", "4 damaged"]
+
+    monkeypatch.setattr(distributed, "all_gather_object", gather)
+    with pytest.raises(Told if rank else StateError, match="damaged") as caught:
+        Group(rank, size=2).by_all(lambda: 3)
+    assert caught.value.exit_code == 4
+    assert Group().by_all(lambda: 3) == 3
+
+
+@pytest.mark.slow
+def test_an_error_under_torchrun_is_one_line_of_the_first_process(
+    tmp_path: Path,
+    tiny_cache: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = tables(tiny_cache, model={**tables(tiny_cache)["model"], "context": 150_000})
+    path, port = written(tmp_path / "c.json", plain), free_port()
+    words = [path, "--out", str(tmp_path / "run"), "-q"]
+    command = [sys.executable, "-m", "evoopt_llm.train", *words]
+    env = {**os.environ, **environment(1, port)}
+    other = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    for name, value in environment(0, port).items():
+        monkeypatch.setenv(name, value)
+    code = main(words)
+    said = other.communicate(timeout=60)[1]
+    assert (code, other.returncode) == (2, 2), said
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("error: train_windows") for line in lines) == 1
+    assert "error:" not in said
 
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused(tiny_cache: str, tiny_corpus) -> None:

@@ -1,5 +1,8 @@
 """What --dry-run says, against what can be counted by hand or measured."""
 
+import json
+import resource
+
 import pytest
 import torch
 from training import GPT, NEMOTRON, NGPT, tiny
@@ -7,6 +10,7 @@ from training import GPT, NEMOTRON, NGPT, tiny
 from evoopt.errors import ConfigurationError
 from evoopt_llm import models
 from evoopt_llm.estimate import estimate, kept_bytes
+from evoopt_llm.models import gpt
 
 
 @pytest.mark.parametrize("model", [GPT, NGPT, NEMOTRON], ids=lambda model: model["kind"])
@@ -63,3 +67,46 @@ def test_the_optimizer_and_the_precision_count(tiny_cache: str) -> None:
 def test_a_batch_that_cannot_be_dealt_out_is_refused(tiny_cache: str) -> None:
     with pytest.raises(ConfigurationError, match="multiple of 3"):
         estimate(tiny(tiny_cache), processes=3)
+
+
+LARGE = {"kind": "gpt", "dim": 2**16, "layers": 50, "heads": 512, "context": 2048}
+
+
+@pytest.mark.parametrize("model", [LARGE, {**GPT, "context": 2**30}], ids=["wide", "long"])
+def test_a_model_that_does_not_fit_into_memory_is_counted_without_its_numbers(
+    model: dict, tiny_cache: str
+) -> None:
+    began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = estimate(tiny(tiny_cache, model=model))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began < 500e3  # kB
+    dim, context = model["dim"], model["context"]
+    blocks = model["layers"] * ((4 + 3 * 4) * dim**2 + 2 * dim)  # q, k, v, out; SwiGLU of 4 dim
+    assert found.parameters == blocks + 2 * model.get("vocabulary", 256) * dim + dim
+    assert found.tokens == 12 * 4 * context
+    assert found.token_flops > 6 * found.parameters_of["matrix"]
+    assert found.activation_bytes is found.memory_bytes is None
+    text = dict(found.table())["memory"]
+    assert text.startswith("above ")
+    assert text.endswith("activations of 4 sequences not measured")
+    assert json.dumps(found.plain())
+
+
+def test_activations_that_do_not_fit_into_memory_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tiny_cache: str
+) -> None:
+    config = tiny(tiny_cache, model={**GPT, "context": 2048})
+    whole = estimate(config).activation_bytes
+    assert whole is not None
+    monkeypatch.setattr("evoopt_llm.estimate._machine_bytes", lambda: whole // 4)
+    monkeypatch.setattr(gpt.GPT, "forward", short(gpt.GPT.forward))
+    assert estimate(config).activation_bytes is None
+
+
+def short(forward):
+    """A model's forward pass that must not see long sequences."""
+
+    def checked(self, tokens):
+        assert tokens.shape[1] < 100
+        return forward(self, tokens)
+
+    return checked

@@ -251,7 +251,7 @@ def test_all_parameters_learn():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pattern": ""}, "pattern must be one or more of the letters .* got ''"),
+        ({"pattern": ""}, "pattern must be 1 to 4096 of the letters .* got ''"),
         ({"pattern": "MeM"}, "pattern must be .* as in 'MEME\\*ME'; got 'MeM'"),
         ({"heads": 3}, "heads must be a multiple of kv_heads; got 3 and 2"),
         ({"moe": MoESettings(latent=5)}, "moe: latent must divide dim; got 5 and 12"),
@@ -259,7 +259,7 @@ def test_all_parameters_learn():
             {"context": 2, "ahead": {"depths": 2}},
             "context must be above ahead.depths; got 2 and 2",
         ),
-        ({"ahead": {"pattern": "X"}}, "ahead.pattern must be one or more of the letters"),
+        ({"ahead": {"pattern": "X"}}, "ahead.pattern must be 1 to 4096 of the letters"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(options, message):

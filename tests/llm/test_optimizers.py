@@ -17,17 +17,16 @@ from evoopt.errors import ConfigurationError
 from evoopt_llm import models
 from evoopt_llm.adamwn import AdamWN
 from evoopt_llm.config import config_of
-from evoopt_llm.optimizers import (
+from evoopt_llm.models.gpt import GPTSettings
+from evoopt_llm.optimizers import build, course, normalised, set_step
+from evoopt_llm.optimizersettings import (
     AdamWNSettings,
     AdamWSettings,
     AnyOptimizer,
     Multipliers,
     OptimizerSettings,
+    Part,
     SGDSettings,
-    build,
-    course,
-    normalised,
-    set_step,
 )
 
 ALL = [AdamWSettings(), AdamWNSettings(update_rate=0.1), SGDSettings()]
@@ -83,6 +82,43 @@ def test_a_kind_has_its_own_factors_of_rate_and_decay(kind: str) -> None:
     for name, group in found.items():
         factor, decay = (3.0, 0.05) if name == kind else (1.0, 0.1)
         assert (group["lr"], group["weight_decay"]) == (settings.lr * factor, decay)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=lambda s: s.kind)
+def test_a_part_has_its_own_factors_beside_those_of_its_kind(settings: AnyOptimizer) -> None:
+    parts = {"some": Part(match="in*", lr=2.0, decay=0.5), "more": Part(match="[go]*", lr=4.0)}
+    update = {"parts": parts, "lr_of": Multipliers(matrix=3.0), "weight_decay": 0.2}
+    settings = settings.model_copy(update=update)
+    found = groups(settings)
+    rates = {kind: group["lr"] / settings.lr for kind, group in found.items()}
+    assert rates == pytest.approx({"embedding": 1.0, "head": 4.0, "matrix": 6.0, "scalar": 4.0})
+    assert found["matrix"]["weight_decay"] == pytest.approx(0.1)
+    if isinstance(settings, AdamWNSettings):
+        assert found["matrix"]["update_rate"] == pytest.approx(0.05)
+
+
+def test_a_part_divides_a_kind_and_changes_no_other_weight() -> None:
+    model = models.build(GPTSettings(dim=32, layers=2), 1)
+    parts = {"first": Part(match="blocks.0.*.weight", lr=0.0)}
+    optimizer = build(model, AdamWSettings(parts=parts))
+    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    for name, p in model.named_parameters():
+        assert (rates[id(p)] == 0) == name.startswith("blocks.0."), name
+    assert [g["kind"] for g in build(model, AdamWSettings()).param_groups].count("matrix") == 1
+
+
+@pytest.mark.parametrize(
+    ("matches", "said"),
+    [
+        (("typo*",), "optimizer.parts.a.match must match parameters, such as table; got 'typo*'"),
+        (("in*", "*n*"), "optimizer.parts.b.match must leave what optimizer.parts.a has, inner; "),
+    ],
+)
+def test_parts_that_match_nothing_or_the_same_are_refused(matches: list[str], said: str) -> None:
+    parts = {name: Part(match=match) for name, match in zip("ab", matches, strict=False)}
+    with pytest.raises(ConfigurationError) as caught:
+        build(Small(), AdamWSettings(parts=parts))
+    assert str(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize("settings", ALL, ids=lambda s: s.kind)
@@ -264,6 +300,8 @@ def test_settings_of_a_file_give_the_optimizer_that_they_name() -> None:
         {"kind": "adamwn", "update_rate": 1.5},
         {"kind": "adamwn", "update_rate": [0.5, 1.5]},
         {"kind": "adamwn", "update_rate": 0.5, "decay_of": {"head": 3.0}},
+        {"kind": "adamwn", "update_rate": 0.5, "parts": {"a": {"match": "*", "decay": 3.0}}},
+        {"kind": "adamwn", "parts": {"a": {"lr": 3.0}}},
         {"kind": "adamwn", "replay": "norms.npz"},
         {"kind": "adamwn", "replay": "norms.npz", "update_rate": 1.0, "scope": "row"},
         {"kind": "sgd", "nesterov": True, "momentum": 0.0},

@@ -85,6 +85,19 @@ def test_the_decay_of_sgd_is_no_update_rate(tmp_path: Path) -> None:
     assert set(curves(config(tmp_path, {"kind": "sgd"}))) == {RATE}
 
 
+@pytest.mark.parametrize("kind", ["wsd", "sgdr"])
+def test_a_run_of_as_many_steps_as_may_be_is_drawn(kind: str, tmp_path: Path) -> None:
+    words = ["schedule.kind=sgdr", "schedule.t_0=1", "schedule.t_mult=1.0", "schedule.tail=none"]
+    last = 2**63 - 2
+    path = file_of(tmp_path, "long", WN, last + 1)
+    steps, rates = curves(load(path, words if kind == "sgdr" else []))[RATE]
+    assert steps[0] == 0
+    assert steps[-1] == float(last)
+    assert len(steps) < 8000
+    assert np.isfinite(rates).all()
+    assert draw([path], tmp_path / "long.svg").stat().st_size > 1000
+
+
 def test_of_a_long_run_some_steps_are_drawn_and_all_corners(tmp_path: Path) -> None:
     steps, _ = curves(config(tmp_path, ADAMW, steps=100_003))[RATE]
     assert len(steps) < 2010

@@ -156,6 +156,17 @@ def test_without_restarts_the_period_is_the_run() -> None:
     assert restarts(Linear(), TOTAL) == []
 
 
+def test_a_single_step_after_the_warm_up_is_at_the_peak() -> None:
+    for settings in (Linear(warmup_steps=4), Cosine(warmup_steps=4), Power(warmup_steps=4)):
+        assert [multiplier(settings, step, 5) for step in (3, 4)] == [0.8, 1.0]
+
+
+def test_of_many_restarts_the_first_are_told_at_once() -> None:
+    settings = SGDR(t_0=1, t_mult=1.0)
+    assert restarts(settings, 2**63 - 1, 3) == [1, 2, 3]
+    assert restarts(settings, 3, 9) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("settings", "step", "said"),
     [

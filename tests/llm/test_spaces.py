@@ -12,6 +12,9 @@ from evoopt.errors import ConfigurationError
 from evoopt.space import Float
 from evoopt_llm import models
 from evoopt_llm.config import config_of, load
+from evoopt_llm.fp4linear import convert
+from evoopt_llm.optimizers import build
+from evoopt_llm.schedules import multiplier
 from evoopt_llm.spaces import SearchSpace, apply, read_space, step_law_rate
 from evoopt_llm.tables import read_tables
 
@@ -31,10 +34,27 @@ def test_every_base_is_a_config(path: Path) -> None:
     assert load(path).total_steps > 0
 
 
+def test_naming_the_matrices_changes_no_run() -> None:
+    tiny, parts = (load(CONFIGS / f"{name}.toml") for name in ("tiny", "parts"))
+    plain = parts.optimizer.model_copy(update={"parts": {}})
+    assert parts.model_copy(update={"optimizer": plain}) == tiny
+    model = models.build(tiny.model, 0)
+    one, other = (build(model, config.optimizer).param_groups for config in (tiny, parts))
+    assert len(other) == len(one) - 1 + 8
+    rates = [
+        {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+        for groups in (one, other)
+    ]
+    assert rates[0] == rates[1]
+
+
 def test_the_spaces_that_were_asked_for_are_there() -> None:
     dims = {path.stem: read_space(path).space.dim for path in SPACES}
     assert {"rate", "norm", "nvfp4", "modules"} <= dims.keys()
     assert 10 <= dims["modules"] <= 40
+    factors = ("lr_of.", "decay_of.", "parts.", "_scale")
+    names = read_space(CONFIGS / "modules.toml").space.names
+    assert sum(any(word in name for word in factors) for name in names) == 25
     knots = [name for name in read_space(CONFIGS / "norm.toml").space.names if "[" in name]
     assert 3 <= len(knots) <= 6
 
@@ -42,10 +62,32 @@ def test_the_spaces_that_were_asked_for_are_there() -> None:
 @each_space
 def test_every_point_is_a_config_that_can_be_trained(path: Path) -> None:
     search = read_space(path)
-    for x in rng.uniforms(1, (), 0, 60, search.space.dim):
-        of_point(search, search.space.point(np.array(x)))
-    for corner in (0.0, 1.0):
-        of_point(search, search.space.point(np.full(search.space.dim, corner)))
+    base, dim = read_tables(search.base), search.space.dim
+    inside, coins = rng.uniforms(1, (), 0, 200, dim), rng.uniforms(2, (), 0, 200, dim)
+    near = np.clip(search.x0 + search.sigma0 * (8 * coins[:50] - 4), 0, 1)
+    edges = np.where(coins < 0.5, inside.round(), inside)  # half of the coordinates at their bounds
+    corners = np.array([np.full(dim, corner) for corner in (0.0, 1.0)])
+    layers: dict[str, tuple[str, ...]] = {}  # in four bits, by what decides it
+    for x in np.concatenate([inside, near, edges, corners]):
+        config = config_of(apply(search, search.space.point(x), base), "the point")
+        for step in range(0, config.total_steps, 10):
+            multiplier(config.schedule, step, config.total_steps)
+        if config.precision.autocast or config.precision.kind == "fp32":
+            continue
+        key = f"{config.model} {config.precision.keep_first} {config.precision.keep_last}"
+        if key not in layers:
+            layers[key] = convert(models.build(config.model, 1), config.precision).four_bit
+        assert layers[key]
+
+
+def test_the_prior_of_four_bits_ends_in_four_bits() -> None:
+    search = read_space(CONFIGS / "nvfp4.toml")
+    prior = of_point(search, search.prior).precision
+    assert (prior.switch, prior.switch_at, prior.policy.clip) == ("never", None, 1.0)
+    late = of_point(search, {**search.prior, "precision.switch": "forward"}).precision
+    assert (late.switch, late.switch_at) == ("forward", 0.82)
+    plain = of_point(search, {**search.prior, "precision.rht": "off", "precision.rht_size": 64})
+    assert plain.precision.rht_size == 16
 
 
 @each_space

@@ -133,8 +133,13 @@ def test_a_checkpoint_of_another_config_returns_4(
         (["a.toml", "--previous"], 2, "--previous must come with --resume"),
         (["a.toml", "--branch", "a: b=1"], 2, "--branch must come with --branch-from"),
         (["--branch-from", "a", "--resume", "--out", "b"], 2, "leave one out"),
-        (["--branch-from", "nowhere"], 4, "nowhere has no checkpoint"),
+        (["--branch-from", "nowhere"], 4, "nowhere is not there"),
         (["--resume", "--out", "nowhere"], 4, "cannot be opened: No such file"),
+        (["--branch-from", "a", "--branch", "a: b=1", "--dry-run"], 2, "by --set"),
+        (["--keys", "a.toml"], 2, "--keys cannot be used with CONFIG"),
+        (["--keys", "--dry-run"], 2, "--keys cannot be used with --dry-run"),
+        (["--dry-run", "--resume", "--out", "nowhere"], 4, "cannot be opened: No such file"),
+        (["--dry-run", "--branch-from", "nowhere"], 4, "nowhere is not there"),
         (["--resum"], 2, "No such option"),
     ],
 )
@@ -204,6 +209,56 @@ def test_a_dry_run_prints_what_it_would_take_and_makes_nothing(
     out = capsys.readouterr().out
     assert all(word in out for word in ("parameters", "tokens", "FLOPs", "memory"))
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
+
+
+def test_a_dry_run_takes_the_config_of_the_run_that_goes_on(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert main([config, "--out", run, "-q"]) == 0
+    capsys.readouterr()
+    for words in (["--resume", "--out", run], ["--branch-from", run, "--set", "run.steps=24"]):
+        assert main([*words, "--dry-run", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["steps"] == (24 if "--set" in words else 12)
+
+
+def test_a_stored_config_of_other_kinds_is_refused_when_the_run_goes_on(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    main([config, "--out", str(run), "-q"])
+    capsys.readouterr()
+    (run / "config.json").write_text('{"run": 3}')
+    said = refused(["--out", str(run), "--resume"], capsys, 4)
+    assert "config.json holds no config of a run: its model is no table" in said
+
+
+def test_a_branch_with_half_a_quotation_is_refused(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    main([config, "--out", run, "-q"])
+    capsys.readouterr()
+    words = ["--branch-from", run, "--branch", "a: run.steps='8", "--out", str(tmp_path / "b")]
+    assert "run.steps='8': no closing quotation" in refused(words, capsys, 2)
+
+
+def test_going_on_with_another_number_of_threads_says_so(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = str(tmp_path / "run")
+    main([config, "--out", run, "-q"])
+    capsys.readouterr()
+    assert main(["--out", run, "--resume", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(trial.machine, "threads", lambda: 4)
+    assert main(["--out", run, "--resume", "-q"]) == 0
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert main(["--out", run, "--resume", "-q"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "was written with threads 4; 1 (then; now)" in line
 
 
 def test_progress_goes_to_stderr_and_names_step_and_loss(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evoopt_llm.models.attention import KeyValueCache, rotation
 from evoopt_llm.models.base import Cache, Kind, LanguageModel
 from evoopt_llm.models.layers import embedding, linear
-from evoopt_llm.settings import Settings
+from evoopt_llm.settings import MOST_LAYERS, Context, Settings, Size
 
 Store = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # keys, values of new tokens -> of all
 
@@ -23,18 +23,20 @@ _MULTIPLE = 16  # of hidden units: a block of the 4-bit formats
 class DenseSettings(Settings):
     """Sizes of a chain of blocks of attention and MLP."""
 
-    vocabulary: int = Field(default=256, gt=0, description="number of tokens; 256 for bytes")
-    dim: int = Field(default=128, gt=0, description="width of the residual stream (d_model)")
-    layers: int = Field(default=4, gt=0, description="blocks, each of attention and MLP")
-    heads: int = Field(default=4, gt=0, description="attention heads; dim / heads is even")
-    context: int = Field(
-        default=256, gt=0, description="longest sequence that is trained on, in tokens"
+    vocabulary: Size = Field(default=256, description="number of tokens; 256 for bytes")
+    dim: Size = Field(default=128, description="width of the residual stream (d_model)")
+    layers: int = Field(
+        default=4, gt=0, le=MOST_LAYERS, description="blocks, each of attention and MLP"
+    )
+    heads: Size = Field(default=4, description="attention heads; dim / heads is even")
+    context: Context = Field(
+        default=256, description="longest sequence that is trained on, in tokens"
     )
     mlp_ratio: float = Field(
-        default=4.0, gt=0, description="hidden units / dim, rounded to 16 units"
+        default=4.0, gt=0, le=1024, description="hidden units / dim, rounded to 16 units"
     )
     rope_base: float = Field(
-        default=10_000.0, gt=1, description="ratio of fastest and slowest rotation"
+        default=10_000.0, gt=1, le=1e30, description="ratio of fastest and slowest rotation"
     )
 
     @model_validator(mode="after")

@@ -27,27 +27,22 @@ from evoopt_llm.models.attention import attend, rotate
 from evoopt_llm.models.base import seeded
 from evoopt_llm.models.dense import Dense, DenseSettings, Store
 from evoopt_llm.models.layers import RMSNorm, draw_normal, gated, linear
+from evoopt_llm.settings import Divisor, Factor, Size
 
 
 class GPTSettings(DenseSettings):
     """A dense Transformer: its sizes, its initial weights and its multipliers."""
 
     kind: Literal["gpt"] = "gpt"
-    kv_heads: int | None = Field(default=None, gt=0, description="heads of keys; as many as heads")
+    kv_heads: Size | None = Field(default=None, description="heads of keys; as many as heads")
     qk_norm: bool = Field(default=False, description="RMSNorm of queries and keys, per head")
     tie: bool = Field(default=False, description="the head is the embedding")
-    init_std: float = Field(default=0.02, gt=0, description="initial deviation of the weights")
-    embedding_std: float | None = Field(
-        default=None, gt=0, description="of the embedding; init_std"
-    )
-    residual_scale: float = Field(default=1.0, gt=0, description="multiplies what a branch adds")
-    attention_scale: float = Field(
-        default=1.0, gt=0, description="multiplies 1 / sqrt(head dimension)"
-    )
-    logit_scale: float = Field(default=1.0, gt=0, description="multiplies the logits")
-    logit_cap: float | None = Field(
-        default=None, gt=0, description="c of c tanh(logit / c); no cap"
-    )
+    init_std: Factor = Field(default=0.02, description="initial deviation of the weights")
+    embedding_std: Factor | None = Field(default=None, description="of the embedding; init_std")
+    residual_scale: Factor = Field(default=1.0, description="multiplies what a branch adds")
+    attention_scale: Factor = Field(default=1.0, description="multiplies 1 / sqrt(head dimension)")
+    logit_scale: Factor = Field(default=1.0, description="multiplies the logits")
+    logit_cap: Divisor | None = Field(default=None, description="c of c tanh(logit / c); no cap")
 
     @model_validator(mode="after")
     def _groups_fit(self) -> GPTSettings:

@@ -25,12 +25,14 @@ TINY = 1e-24  # avoids 0/0: zeros stay zeros
 def linear(inputs: int, outputs: int) -> nn.Linear:
     """A matrix (outputs, inputs) without bias, its numbers not set: torch would draw them from the
     generator that all share."""
-    return nn.Linear(inputs, outputs, bias=False, device="meta").to_empty(device="cpu")
+    made = nn.Linear(inputs, outputs, bias=False, device="meta")
+    return made.to_empty(device=torch.get_default_device())
 
 
 def embedding(vocabulary: int, dim: int) -> nn.Embedding:
     """A row of `dim` numbers a token, not set."""
-    return nn.Embedding(vocabulary, dim, device="meta").to_empty(device="cpu")
+    made = nn.Embedding(vocabulary, dim, device="meta")
+    return made.to_empty(device=torch.get_default_device())
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from evoopt.errors import ConfigurationError
 from evoopt_llm.models.base import Cache
 from evoopt_llm.models.layers import EPSILON, draw_normal, linear, unit, wide
 from evoopt_llm.models.ssd import Scan, convolved, ssd, state_after, steps
-from evoopt_llm.settings import Settings
+from evoopt_llm.settings import Context, Count, Factor, Settings
 
 _LEAST_DT = 1e-4  # floor of the first steps dt, the authors' dt_init_floor
 _FEW = 4  # tokens of an `advance` that are faster one by one
@@ -35,14 +35,14 @@ _FIRST_A = (1.0, 16.0)  # range of the first A, the authors' A_init_range
 class MambaSettings(Settings):
     """Sizes of a Mamba-2 layer, and where its steps dt start."""
 
-    heads: int = Field(default=4, gt=0, description="heads of the state")
-    head_dim: int = Field(default=32, gt=0, description="coordinates of a head")
-    state: int = Field(default=16, gt=0, description="numbers of the state a coordinate")
-    groups: int = Field(default=1, gt=0, description="groups of heads that share B and C")
-    conv: int = Field(default=4, gt=0, description="tokens that the convolution sees")
-    chunk: int = Field(default=32, gt=0, description="tokens of a chunk: of speed alone")
-    dt_min: float = Field(default=0.001, gt=0, description="smallest first step dt")
-    dt_max: float = Field(default=0.1, gt=0, description="largest first step dt")
+    heads: Count = Field(default=4, description="heads of the state")
+    head_dim: Count = Field(default=32, description="coordinates of a head")
+    state: Count = Field(default=16, description="numbers of the state a coordinate")
+    groups: Count = Field(default=1, description="groups of heads that share B and C")
+    conv: int = Field(default=4, gt=0, le=2**10, description="tokens that the convolution sees")
+    chunk: Context = Field(default=32, description="tokens of a chunk: of speed alone")
+    dt_min: Factor = Field(default=0.001, description="smallest first step dt")
+    dt_max: Factor = Field(default=0.1, description="largest first step dt")
 
     @model_validator(mode="after")
     def _fits(self) -> MambaSettings:

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from evoopt_llm.models.grouped import GroupedLinear
 from evoopt_llm.models.layers import draw_normal, linear, wide
-from evoopt_llm.settings import Settings
+from evoopt_llm.settings import Count, Factor, Settings, Size, Weight
 
 _TINY = 1e-20  # avoids 0 / 0 where all chosen scores underflow; the authors' own
 
@@ -38,25 +38,19 @@ class MoESettings(Settings):
     With `latent`, `experts` and `active` are those of the mixture that it replaces: of the same
     parameters and the same work, it has dim / latent times as many of either (`sizes`)."""
 
-    experts: int = Field(
-        default=8, gt=0, description="routed experts; those of dim where latent is given"
+    experts: Count = Field(
+        default=8, description="routed experts; those of dim where latent is given"
     )
-    active: int = Field(default=2, gt=0, description="of them, those a token passes")
-    hidden: int = Field(default=64, gt=0, description="hidden units of a routed expert")
+    active: Count = Field(default=2, description="of them, those a token passes")
+    hidden: Size = Field(default=64, description="hidden units of a routed expert")
     shared: int = Field(
-        default=128, ge=0, description="hidden units of the shared expert; 0 for none"
+        default=128, ge=0, le=2**20, description="hidden units of the shared expert; 0 for none"
     )
-    latent: int | None = Field(
-        default=None, gt=0, description="width of the experts (LatentMoE); dim"
-    )
+    latent: Size | None = Field(default=None, description="width of the experts (LatentMoE); dim")
     score: Literal["sigmoid", "softmax"] = Field(default="sigmoid", description="of the router")
-    scaling: float = Field(
-        default=2.5, gt=0, description="multiplies the weights of the chosen experts"
-    )
-    bias_rate: float = Field(
-        default=0.001, ge=0, description="step of the balancing bias; 0 for none"
-    )
-    balance_weight: float = Field(default=1e-4, ge=0, description="of the balance loss; 0 for none")
+    scaling: Factor = Field(default=2.5, description="multiplies the weights of the chosen experts")
+    bias_rate: Weight = Field(default=0.001, description="step of the balancing bias; 0 for none")
+    balance_weight: Weight = Field(default=1e-4, description="of the balance loss; 0 for none")
 
     @model_validator(mode="after")
     def _fits(self) -> MoESettings:

@@ -30,7 +30,7 @@ from evoopt_llm.models.layers import RMSNorm, draw_normal, embedding, linear
 from evoopt_llm.models.mamba2 import Mamba2, MambaSettings
 from evoopt_llm.models.moe import MLP, MoE, MoESettings
 from evoopt_llm.models.stack import Attention, Layer, Stack, StackCache, check_pattern
-from evoopt_llm.settings import Settings
+from evoopt_llm.settings import Context, Count, Factor, Settings, Size, Weight
 
 Choose = Callable[[Tensor, int], Tensor]  # logits (batch, vocabulary), depth -> tokens (batch, 1)
 
@@ -38,10 +38,10 @@ Choose = Callable[[Tensor, int], Tensor]  # logits (batch, vocabulary), depth ->
 class AheadSettings(Settings):
     """Multi-token prediction: modules that predict the tokens after the next one."""
 
-    depths: int = Field(default=0, ge=0, description="tokens predicted beyond the next one")
+    depths: int = Field(default=0, ge=0, le=64, description="tokens predicted beyond the next one")
     pattern: str = Field(default="*-", description="layers of a module, as those of the model")
     shared: bool = Field(default=True, description="one module for all depths")
-    weight: float = Field(default=0.3, ge=0, description="of the mean of their losses")
+    weight: Weight = Field(default=0.3, description="of the mean of their losses")
 
     @model_validator(mode="after")
     def _fits(self) -> AheadSettings:
@@ -53,23 +53,23 @@ class NemotronSettings(Settings):
     """Pattern and sizes of a hybrid, and its initial weights."""
 
     kind: Literal["nemotron"] = "nemotron"
-    vocabulary: int = Field(default=256, gt=0, description="number of tokens; 256 for bytes")
-    dim: int = Field(default=128, gt=0, description="width of the residual stream (d_model)")
+    vocabulary: Size = Field(default=256, description="number of tokens; 256 for bytes")
+    dim: Size = Field(default=128, description="width of the residual stream (d_model)")
     pattern: str = Field(
         default="MEME*ME",
         description="a letter a layer: M Mamba-2, E experts, * attention, - MLP",
     )
-    context: int = Field(
-        default=256, gt=0, description="longest sequence that is trained on, in tokens"
+    context: Context = Field(
+        default=256, description="longest sequence that is trained on, in tokens"
     )
-    heads: int = Field(default=4, gt=0, description="attention heads")
-    kv_heads: int = Field(default=2, gt=0, description="of them, those of keys and values")
-    head_dim: int = Field(default=32, gt=0, description="coordinates of an attention head")
-    mlp: int = Field(default=512, gt=0, description="hidden units of a dense MLP")
+    heads: Count = Field(default=4, description="attention heads")
+    kv_heads: Count = Field(default=2, description="of them, those of keys and values")
+    head_dim: Count = Field(default=32, description="coordinates of an attention head")
+    mlp: Size = Field(default=512, description="hidden units of a dense MLP")
     mamba: MambaSettings = Field(default=MambaSettings(), description="of the layers M")
     moe: MoESettings = Field(default=MoESettings(), description="of the layers E")
     ahead: AheadSettings = Field(default=AheadSettings(), description="multi-token prediction")
-    init_std: float = Field(default=0.02, gt=0, description="initial deviation of the weights")
+    init_std: Factor = Field(default=0.02, description="initial deviation of the weights")
 
     @model_validator(mode="after")
     def _fits(self) -> NemotronSettings:

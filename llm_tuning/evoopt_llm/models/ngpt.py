@@ -31,6 +31,7 @@ from evoopt_llm.models.attention import attend, rotate
 from evoopt_llm.models.base import seeded
 from evoopt_llm.models.dense import Dense, DenseSettings, Store
 from evoopt_llm.models.layers import draw_normal, gated, linear, unit
+from evoopt_llm.settings import Divisor, Factor, Steps
 
 
 class NGPTSettings(DenseSettings):
@@ -39,17 +40,17 @@ class NGPTSettings(DenseSettings):
 
     kind: Literal["ngpt"] = "ngpt"
     qk_norm: bool = Field(default=True, description="queries and keys are unit vectors, per head")
-    normalise_every: int = Field(
-        default=1, gt=0, description="steps between two normalisations of weights"
+    normalise_every: Steps = Field(
+        default=1, description="steps between two normalisations of weights"
     )
-    alpha_init: float = Field(default=0.05, gt=0, description="share of the way that a block moves")
-    alpha_scale: float | None = Field(default=None, gt=0, description="its scale; 1 / sqrt(dim)")
-    s_qk_init: float = Field(default=1.0, gt=0, description="factor of queries and keys")
-    s_qk_scale: float | None = Field(default=None, gt=0, description="its scale; 1 / sqrt(dim)")
-    s_uv_init: float = Field(default=1.0, gt=0, description="factor of the MLP's hidden units")
-    s_uv_scale: float = Field(default=1.0, gt=0, description="its scale")
-    s_z_init: float = Field(default=1.0, gt=0, description="factor of the logits")
-    s_z_scale: float | None = Field(default=None, gt=0, description="its scale; 1 / sqrt(dim)")
+    alpha_init: Factor = Field(default=0.05, description="share of the way that a block moves")
+    alpha_scale: Divisor | None = Field(default=None, description="its scale; 1 / sqrt(dim)")
+    s_qk_init: Factor = Field(default=1.0, description="factor of queries and keys")
+    s_qk_scale: Divisor | None = Field(default=None, description="its scale; 1 / sqrt(dim)")
+    s_uv_init: Factor = Field(default=1.0, description="factor of the MLP's hidden units")
+    s_uv_scale: Divisor = Field(default=1.0, description="its scale")
+    s_z_init: Factor = Field(default=1.0, description="factor of the logits")
+    s_z_scale: Divisor | None = Field(default=None, description="its scale; 1 / sqrt(dim)")
 
 
 class Scale(nn.Module):

@@ -15,22 +15,24 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from evoopt.checks import shown
 from evoopt.errors import ConfigurationError
 from evoopt_llm.models.attention import KeyValueCache, attend
 from evoopt_llm.models.base import Cache
 from evoopt_llm.models.layers import RMSNorm, draw_normal, linear
 from evoopt_llm.models.mamba2 import Mamba2, MambaCache
 from evoopt_llm.models.moe import MLP, MoE
+from evoopt_llm.settings import MOST_LAYERS
 
 LETTERS = "ME*-"
 
 
 def check_pattern(pattern: str, argument: str) -> None:
     """Refuses what is no pattern."""
-    if not pattern or any(letter not in LETTERS for letter in pattern):
+    if not 1 <= len(pattern) <= MOST_LAYERS or any(letter not in LETTERS for letter in pattern):
         raise ValueError(
-            f"{argument} must be one or more of the letters M (Mamba-2), E (experts),"
-            f" * (attention) and - (MLP), as in 'MEME*ME'; got {pattern!r}"
+            f"{argument} must be 1 to {MOST_LAYERS} of the letters M (Mamba-2), E (experts),"
+            f" * (attention) and - (MLP), as in 'MEME*ME'; got {shown(pattern)}"
         )
 
 
