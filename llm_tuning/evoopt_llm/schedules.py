@@ -75,7 +75,7 @@ class SGDR(_WarmUp):
         default=None,
         gt=0,
         le=1,
-        description="T_0 as a share of the steps after warm-up, rounded to steps",
+        description="T_0 as a share of the steps after warm-up: 1/7 for three that double",
     )
     t_mult: float = Field(default=2.0, ge=1, le=1e3, description="T_mult, growth of the periods")
     final: float = Field(
@@ -221,15 +221,18 @@ def _elapsed(settings: Linear | Cosine | WSD | Power, step: int, start: int, tot
 
 def _period(settings: SGDR, step: int, span: int) -> tuple[int, int]:
     """Start and length of the period that a step after warm-up is in. span: all such steps."""
-    t_0 = settings.t_0 or max(1, round((settings.t_0_share or 0.0) * span))
+    t_0 = settings.t_0 or max(1.0, (settings.t_0_share or 0.0) * span)
     growth = settings.t_mult
-    if growth == 1:
-        return step // t_0 * t_0, t_0
 
     def begins(i: int) -> int:  # T_0 + T_0 T_mult + ..., i terms, as a whole step
-        return math.floor(t_0 * (growth**i - 1) / (growth - 1) + 0.5)
+        terms = i if growth == 1 else (growth**i - 1) / (growth - 1)
+        whole = t_0 * terms
+        return whole if isinstance(whole, int) else math.floor(whole + 0.5)
 
-    i = max(0, int(math.log1p(step * (growth - 1) / t_0) / math.log(growth)) - 1)
+    if growth == 1:
+        i = max(0, int(step // t_0) - 1)
+    else:
+        i = max(0, int(math.log1p(step * (growth - 1) / t_0) / math.log(growth)) - 1)
     while begins(i + 1) <= step:  # one time or two: logarithms and periods are rounded
         i += 1
     return begins(i), begins(i + 1) - begins(i)

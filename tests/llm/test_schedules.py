@@ -108,7 +108,7 @@ def test_the_first_period_of_sgdr_may_be_a_share_of_the_steps_after_warm_up() ->
     settings = SGDR(t_0_share=1 / 15, warmup_steps=50)
     assert curve(settings) == curve(SGDR(t_0=10, warmup_steps=50))
     assert restarts(settings, TOTAL) == [60, 80, 120]
-    assert restarts(SGDR(t_0_share=0.0544), TOTAL) == [11, 33, 77, 165]  # 10.88 steps
+    assert restarts(SGDR(t_0_share=0.0544), TOTAL) == [11, 33, 76, 163]  # 10.88, 32.64, ...
 
 
 def test_the_warm_up_may_be_a_share_of_all_steps() -> None:
@@ -200,3 +200,16 @@ def test_what_does_not_fit_the_run_is_refused(settings: Schedule, step: int, sai
 def test_settings_that_cannot_be_used_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter[Schedule](ScheduleSettings).validate_python(wrong)
+
+
+@pytest.mark.parametrize("steps", [70, 100, 600, 1001])
+@pytest.mark.parametrize(
+    ("growth", "share", "count"), [(2.0, 1 / 7, 3), (1.0, 0.2, 5), (3, 1 / 13, 3)]
+)
+def test_periods_that_are_shares_fill_a_run_and_leave_no_rest(
+    steps: int, growth: float, share: float, count: int
+) -> None:
+    settings = SGDR(t_0_share=share, t_mult=growth, warmup_share=0.05)
+    assert len(restarts(settings, steps)) == count - 1
+    last = multiplier(settings, steps - 1, steps)
+    assert last < multiplier(settings, steps - 3, steps)
