@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evoopt.errors import ConfigurationError
+from evoopt.tablefile import read_tables
 
 if TYPE_CHECKING:
     from evoopt.space import Space
@@ -47,12 +48,7 @@ def read_space(path: Path) -> Space:
     Raises:
         ConfigurationError: the file cannot be read, or describes no space; with all its problems.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigurationError(f"--space {path} cannot be read: {what}") from None
-    return space_of(_parsed(text, path), str(path))
+    return space_of(read_tables(path, "--space"), str(path))
 
 
 def space_of(tables: Any, place: str) -> Space:
@@ -105,28 +101,6 @@ def read_point(text: str, space: Space, option: str) -> dict[str, Any]:
         else:
             point[name] = _number(value, f"{option} {name}")
     return point
-
-
-def _parsed(text: str, path: Path) -> Any:
-    """The content of a JSON file, or of one of TOML."""
-    import tomllib
-
-    try:
-        if path.suffix.lower() == ".json":
-            return json.loads(text, object_pairs_hook=_without_repetition)
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # of either language
-        raise ConfigurationError(f"--space {path}: {error}") from None
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; TOML refuses a key that comes twice by itself."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"'{twice}' comes twice")
-    return table
 
 
 def _problems(table: Any) -> list[str]:

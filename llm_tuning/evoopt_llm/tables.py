@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from evoopt import tablefile
 from evoopt.checks import shown
 from evoopt.errors import ConfigurationError
 
@@ -20,15 +20,7 @@ def read_tables(path: Path) -> Tables:
     Raises:
         ConfigurationError: it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        is_json = path.suffix.lower() == ".json"
-        plain = json.loads(text, object_pairs_hook=_once) if is_json else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigurationError(f"CONFIG {path} cannot be read: {what}") from None
-    except (ValueError, RecursionError) as error:  # of either language
-        raise ConfigurationError(f"CONFIG {path}: {error}") from None
+    plain = tablefile.read_tables(path, "CONFIG")
     if not isinstance(plain, dict):
         raise ConfigurationError(f"CONFIG {path} must hold tables such as [model]; got {plain!r}")
     return plain
@@ -52,16 +44,6 @@ def overridden(plain: Mapping[str, Any], overrides: Iterable[str]) -> Tables:
             raise ConfigurationError(f"--set must be like optimizer.lr=3e-3; got {shown(text)}")
         _replace(changed, place, _value(value))
     return changed
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Tables:
-    """A table of JSON, whose keys must not come twice, as those of TOML must not."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} comes twice in a table")
-    return table
 
 
 def copied(value: Any) -> Any:
