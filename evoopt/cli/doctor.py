@@ -20,6 +20,7 @@ EXTRAS = {
     "bench": {"cocoex": "coco-experiment", "cocopp": "cocopp"},
     "bobyqa": {"pybobyqa": "Py-BOBYQA"},
     "hv": {"moocore": "moocore"},
+    "llm": {"torch": "torch", "safetensors": "safetensors", "pydantic": "pydantic"},
     "plot": {"matplotlib": "matplotlib"},
     "ray": {"ray": "ray"},
 }

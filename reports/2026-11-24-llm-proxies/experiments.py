@@ -32,7 +32,7 @@ FP4 = ("precision.kind=nvfp4", "precision.rest=bf16", "precision.keep_last=1")
 SHORT = "run.tokens=614_400"
 RATE = 6e-3  # of gpt: chosen from the runs of `rates`
 RATIOS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
-# of AdamWN by target ratio: chosen from the runs of `rates of norms`
+# of AdamWN by target ratio: a first value, to be chosen from the runs of `rates of norms`
 WN_RATE = dict.fromkeys(RATIOS, 0.003)
 
 

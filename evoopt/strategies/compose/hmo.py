@@ -73,7 +73,8 @@ class HMOState(NamedTuple):
     Attributes:
         model, up, runs: states of the parts. local: of the solver that begins, or None.
         unit: (2,) what its objectives are divided by.
-        open: id -> (part, the row as the part knows it), of candidates being evaluated.
+        open: id -> (part, its id there; of runs and the solver that begins, the row there), of
+            candidates being evaluated.
         gained, counted: hypervolume that each part has gained lately, by how many evaluations.
         shares: of each part in the next evaluations.
         credit: evaluations that each part has to come. used: that it had.
